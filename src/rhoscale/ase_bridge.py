@@ -1,0 +1,64 @@
+"""``ase.Atoms`` <-> ``System``: the door through which Angstrom comes in and goes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.io import read as ase_read
+
+from rhoscale.errors import FormatError, StructureError
+from rhoscale.system import System
+from rhoscale.units import ANGSTROM_PER_BOHR, BOHR_PER_ANGSTROM
+
+
+def from_atoms(atoms: Atoms) -> System:
+    """Take cell, positions and species of an ``ase.Atoms`` (Angstrom) into a ``System`` (Bohr).
+
+    Raises:
+        StructureError: The structure is not periodic in all directions, or not a usable cell.
+    """
+    if not atoms.pbc.all():
+        raise StructureError(
+            f"the structure is periodic along {atoms.pbc.tolist()}; expected a bulk cell, periodic in all directions; "
+            f"set pbc=True if it is one"
+        )
+    symbols = np.asarray(chemical_symbols)[atoms.numbers]
+    if (atoms.numbers == 0).any():
+        raise StructureError(f"atom {int(np.argmin(atoms.numbers))} has no element ('X'); give every atom its element")
+    return System(atoms.cell.array * BOHR_PER_ANGSTROM, atoms.positions * BOHR_PER_ANGSTROM, symbols)
+
+
+def to_atoms(system: System) -> Atoms:
+    """Hand a ``System`` (Bohr) out as an ``ase.Atoms`` (Angstrom)."""
+    return Atoms(
+        symbols=system.species.tolist(),
+        positions=system.positions * ANGSTROM_PER_BOHR,
+        cell=system.cell * ANGSTROM_PER_BOHR,
+        pbc=True,
+    )
+
+
+def read_system(path: str | Path, *, index: int = -1) -> System:
+    """Read a structure file of any format that ASE knows; of several structures, the one at ``index``.
+
+    Raises:
+        FormatError: The file is missing, empty or not readable.
+        StructureError: What it holds is not a bulk cell.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FormatError(f"no structure file {file}; give the path of a file that ASE reads (POSCAR, CIF, XYZ, ...)")
+    if file.stat().st_size == 0:
+        raise FormatError(f"the structure file {file} is empty; expected a structure in a format that ASE reads")
+    try:
+        atoms = ase_read(file, index=index)
+    except Exception as error:  # ASE's readers raise whatever their parsing meets
+        raise FormatError(
+            f"{file} could not be read as a structure ({type(error).__name__}: {error}); "
+            f"expected a format that ASE knows by its name or content"
+        ) from error
+    assert isinstance(atoms, Atoms)
+    return from_atoms(atoms)

@@ -1,0 +1,112 @@
+"""What every DFT engine takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhoscale.errors import InputError
+from rhoscale.refinement import FourierDensity
+from rhoscale.system import PseudopotentialIdentity, System
+from rhoscale.units import KELVIN_PER_HARTREE
+
+SMEARINGS = ("fermi-dirac", "cold", "gaussian", "fixed")
+
+
+@dataclass(frozen=True)
+class DFTSettings:
+    """How a ground state is computed; all energies in Hartree.
+
+    Attributes:
+        cutoff: Kinetic energy of the largest wave of the orbitals.
+        kmesh: Monkhorst-Pack mesh; (1, 1, 1) unshifted is the Gamma point with real orbitals.
+        kshift: 1 for a mesh shifted by half a step along that axis, else 0.
+        smearing: ``fermi-dirac``, ``cold`` (Marzari-Vanderbilt), ``gaussian`` or ``fixed`` (insulators).
+        width: Smearing width.
+        convergence: Estimated energy error at which the self-consistent cycle stops, for each electron.
+        density_cutoff: Sphere in which the density's coefficients are kept.
+        max_iterations: Cycles after which the run counts as failed.
+    """
+
+    cutoff: float
+    kmesh: tuple[int, int, int] = (1, 1, 1)
+    kshift: tuple[int, int, int] = (0, 0, 0)
+    smearing: str = "fermi-dirac"
+    width: float = 631.554 / KELVIN_PER_HARTREE
+    convergence: float = 1e-9
+    density_cutoff: float = 27.5
+    max_iterations: int = 100
+
+    def __post_init__(self) -> None:
+        if self.smearing not in SMEARINGS:
+            raise InputError(f"smearing {self.smearing!r} is unknown; expected one of {', '.join(SMEARINGS)}")
+        if not (self.cutoff > 0 and self.width >= 0 and self.convergence > 0 and self.density_cutoff > 0):
+            raise InputError(f"cutoffs, width and convergence must be positive; got {self}")
+        if min(self.kmesh) < 1 or not set(self.kshift) <= {0, 1}:
+            raise InputError(f"k-mesh {self.kmesh} with shift {self.kshift}: expected counts >= 1 and shifts of 0 or 1")
+
+    @property
+    def gamma_only(self) -> bool:
+        """Whether the Gamma point alone is sampled."""
+        return self.kmesh == (1, 1, 1) and self.kshift == (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class GroundState:
+    """A converged Kohn-Sham ground state.
+
+    Attributes:
+        system: What was computed.
+        density: Band-limited density.
+        electrons: Valence electrons in the cell.
+        pseudopotentials: Identity for each element.
+        energies: Hartree, for the whole cell: ``total`` (with -TS), ``one_electron``, ``hartree``, ``xc``,
+            ``ewald``, ``smearing`` (-TS), ``band``; terms that an engine does not give are absent.
+        fermi: Fermi level, Hartree.
+        eigenvalues: [k-points, bands], Hartree.
+        kpoints: In units of the reciprocal vectors [k-points, 3].
+        weights: Of the k-points; sum 1.
+        forces: [n, 3], Hartree per Bohr.
+        settings: What was asked.
+        iterations: Self-consistent cycles used.
+        wall_seconds: Elapsed time of the run.
+        cpu_seconds: Processor time of the run, all threads.
+        engine: Name and version of the program.
+    """
+
+    system: System
+    density: FourierDensity
+    electrons: float
+    pseudopotentials: Mapping[str, PseudopotentialIdentity]
+    energies: Mapping[str, float]
+    fermi: float
+    eigenvalues: NDArray[np.float64]
+    kpoints: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    settings: DFTSettings
+    iterations: int
+    wall_seconds: float
+    cpu_seconds: float
+    engine: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """A way to compute Kohn-Sham ground states."""
+
+    settings: DFTSettings
+    pseudopotentials: Mapping[str, PseudopotentialIdentity]
+
+    def ground_state(self, system: System, *, initial_density: FourierDensity | None = None) -> GroundState:
+        """Compute the self-consistent ground state.
+
+        Raises:
+            EngineError: The program is missing, crashed, was killed or did not converge.
+            StructureError: An element has no pseudopotential.
+        """
+        ...

@@ -1,0 +1,82 @@
+"""The cell cut into nx * ny * nz points; block coordinates and volume element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+
+from rhoscale.errors import InputError
+
+FloatArray = NDArray[np.float64]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Points r_ijk = (i/nx) a1 + (j/ny) a2 + (k/nz) a3 of a periodic cell, C order: k runs fastest.
+
+    Attributes:
+        cell: Cell vectors as rows [3, 3], Bohr.
+        shape: Points along each cell vector.
+    """
+
+    cell: FloatArray
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        cell = np.array(self.cell, dtype=np.float64)
+        shape = tuple(int(n) for n in self.shape)
+        if cell.shape != (3, 3):
+            raise InputError(f"a grid needs a cell [3, 3]; got shape {cell.shape}")
+        if len(shape) != 3 or min(shape) < 1:
+            raise InputError(f"a grid needs three positive numbers of points; got {self.shape}")
+        cell.setflags(write=False)
+        object.__setattr__(self, "cell", cell)
+        object.__setattr__(self, "shape", shape)
+
+    @classmethod
+    def from_spacing(cls, cell: FloatArray, spacing: float, *, fast_fourier: bool = True) -> Grid:
+        """The coarsest grid whose points along each cell vector are at most ``spacing`` Bohr apart.
+
+        With ``fast_fourier`` each count is raised to the next product of small primes.
+
+        Raises:
+            InputError: The spacing is not a positive number of Bohr.
+        """
+        if not (np.isfinite(spacing) and spacing > 0):
+            raise InputError(f"the grid spacing must be a positive number of Bohr; got {spacing}")
+        counts = [max(1, int(np.ceil(length / spacing - 1e-9))) for length in np.linalg.norm(cell, axis=1)]
+        if fast_fourier:
+            counts = [int(next_fast_len(n, real=True)) for n in counts]
+        return cls(cell, (counts[0], counts[1], counts[2]))
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+    @property
+    def volume(self) -> float:
+        """Cell volume, Bohr^3."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @property
+    def volume_element(self) -> float:
+        """Volume that one point stands for, Bohr^3."""
+        return self.volume / self.size
+
+    @property
+    def spacings(self) -> tuple[float, float, float]:
+        """Distance of neighbouring points along each cell vector, Bohr."""
+        lengths = np.linalg.norm(self.cell, axis=1) / np.asarray(self.shape)
+        return (float(lengths[0]), float(lengths[1]), float(lengths[2]))
+
+    def points(self, start: Shape = (0, 0, 0), stop: Shape | None = None) -> FloatArray:
+        """Cartesian coordinates of the block start <= (i, j, k) < stop, shape [n, 3], Bohr, C order."""
+        end = self.shape if stop is None else stop
+        axes = [np.arange(a, b) / n for a, b, n in zip(start, end, self.shape, strict=True)]
+        scaled = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        return np.asarray(scaled @ self.cell, dtype=np.float64)
