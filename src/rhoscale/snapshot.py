@@ -47,8 +47,12 @@ class Snapshot:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 of the serialised arrays and metadata; also the name of its file in a store."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        """SHA-256 over the metadata and arrays as they are stored; also the name of its file in a store."""
+        arrays, text = self._parts()
+        digest = hashlib.sha256(text.encode())
+        for name in sorted(arrays):
+            digest.update(name.encode() + arrays[name].tobytes())
+        return digest.hexdigest()
 
     @property
     def trajectory(self) -> str:
@@ -57,6 +61,10 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Serialise as a safetensors file: arrays plus one JSON text ``rhoscale`` in its header."""
+        arrays, text = self._parts()
+        return save(arrays, metadata={"rhoscale": text})
+
+    def _parts(self) -> tuple[dict[str, np.ndarray], str]:
         millers = self.density.millers.astype(np.int64)
         limits = np.abs(millers).max(axis=0)
         kept = np.zeros((2 * limits[0] + 1, 2 * limits[1] + 1, limits[2] + 1), dtype=bool)
@@ -82,8 +90,8 @@ class Snapshot:
             "origin": dict(self.origin),
             "settings": dict(self.settings),
         }
-        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        return save(arrays, metadata={"rhoscale": json.dumps(meta, sort_keys=True)})
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        return contiguous, json.dumps(meta, sort_keys=True)
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all.
