@@ -84,7 +84,7 @@ class Snapshot:
             "format": FORMAT,
             "species": self.system.species.tolist(),
             "density_cutoff_hartree": self.density.cutoff,
-            "electrons": self.electrons,
+            "electrons": float(self.electrons),
             "pseudopotentials": {k: v.to_dict() for k, v in sorted(self.pseudopotentials.items())},
             "energies_hartree": dict(self.energies),
             "origin": dict(self.origin),

@@ -34,7 +34,7 @@ class PseudopotentialIdentity:
 
     def to_dict(self) -> dict[str, Any]:
         """The four fields as plain values."""
-        return {"element": self.element, "name": self.name, "valence": self.valence, "sha256": self.sha256}
+        return {"element": self.element, "name": self.name, "valence": float(self.valence), "sha256": self.sha256}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PseudopotentialIdentity:
