@@ -61,7 +61,9 @@ class System:
         positions = np.array(self.positions, dtype=np.float64)
         species = np.array(self.species, dtype="U2")
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
-            raise StructureError(f"the cell must be three finite vectors [3, 3]; got shape {cell.shape}, {cell.tolist()}")
+            raise StructureError(
+                f"the cell must be three finite vectors [3, 3]; got shape {cell.shape}, {cell.tolist()}"
+            )
         if positions.ndim != 2 or positions.shape[1] != 3 or len(positions) == 0:
             raise StructureError(f"positions must have shape [n, 3] with n > 0; got {positions.shape}")
         if species.shape != (len(positions),):
@@ -109,7 +111,7 @@ class System:
     @cached_property
     def scaled_positions(self) -> FloatArray:
         """Positions in units of the cell vectors, wrapped into [0, 1), shape [n, 3]."""
-        scaled = np.linalg.solve(self.cell.T, self.positions.T).T
+        scaled: FloatArray = np.linalg.solve(self.cell.T, self.positions.T).T.astype(np.float64)
         scaled -= np.floor(scaled)
         scaled[scaled >= 1.0] = 0.0
         return scaled
