@@ -95,6 +95,12 @@ class GroundState:
     engine: str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"GroundState({self.system.formula}, total={self.energies['total']:.8f} Ha, "
+            f"{self.iterations} iterations, {self.cpu_seconds:.1f} s, {self.engine})"
+        )
+
 
 class Engine(Protocol):
     """A way to compute Kohn-Sham ground states."""

@@ -1,0 +1,107 @@
+"""The input file of ``pw.x``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rhoscale.engines.interface import DFTSettings
+from rhoscale.system import PseudopotentialIdentity, System
+from rhoscale.units import RYDBERG_PER_HARTREE
+
+PREFIX = "rhoscale"
+SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
+
+
+@dataclass(frozen=True)
+class SelfConsistency:
+    """How ``pw.x`` reaches self-consistency: these change the cost of a run, not its result.
+
+    Attributes:
+        mixing_mode: ``plain`` (Broyden), ``TF`` or ``local-TF`` (screened by Thomas-Fermi).
+        mixing_beta: Share of the new density in each mixing step.
+        mixing_history: Earlier iterations that the Broyden mixing uses.
+        diagonalization: Name of the eigensolver, as ``pw.x`` spells it.
+    """
+
+    mixing_mode: str = "plain"
+    mixing_beta: float = 0.7
+    mixing_history: int = 8
+    diagonalization: str = "david"
+
+
+def pw_input(
+    system: System,
+    settings: DFTSettings,
+    pseudopotentials: Mapping[str, PseudopotentialIdentity],
+    pseudopotential_files: Mapping[str, str],
+    *,
+    self_consistency: SelfConsistency,
+    start_from_file: bool = False,
+) -> str:
+    """Write the input of one self-consistent run; folders are relative to where the program starts.
+
+    Symmetry is off except for time reversal, so that a perfect crystal and a thermal one are treated alike.
+
+    Args:
+        system: Cell and atoms.
+        settings: Cutoffs, k-mesh, smearing, convergence.
+        pseudopotentials: Identity for each element; counts the electrons that the convergence is asked for.
+        pseudopotential_files: File name for each element, in the folder ``pseudo``.
+        self_consistency: Mixing and eigensolver.
+        start_from_file: Start from ``out/rhoscale.save/charge-density.dat``.
+    """
+    cutoff = settings.cutoff * RYDBERG_PER_HARTREE
+    threshold = settings.convergence * RYDBERG_PER_HARTREE * system.electrons(pseudopotentials)
+    lines = [
+        "&CONTROL",
+        "  calculation = 'scf'",
+        f"  prefix = '{PREFIX}'",
+        "  outdir = './out'",
+        "  pseudo_dir = './pseudo'",
+        "  tprnfor = .true.",
+        "  disk_io = 'low'",  # 'nowf' is unknown to 6.x, which then writes nothing at all
+        "/",
+        "&SYSTEM",
+        f"  ibrav = 0, nat = {len(system)}, ntyp = {len(system.elements)}",
+        f"  ecutwfc = {cutoff:.12g}, ecutrho = {4 * cutoff:.12g}",
+        *_occupation_lines(settings),
+        "  nosym = .true.",
+        "/",
+        "&ELECTRONS",
+        f"  conv_thr = {threshold:.6e}",
+        f"  electron_maxstep = {settings.max_iterations}",
+        f"  mixing_mode = '{self_consistency.mixing_mode}'",
+        f"  mixing_beta = {self_consistency.mixing_beta:g}, mixing_ndim = {self_consistency.mixing_history}",
+        f"  diagonalization = '{self_consistency.diagonalization}'",
+        *(["  startingpot = 'file'"] if start_from_file else []),
+        "/",
+        "ATOMIC_SPECIES",
+        *(f"  {element} 1.0 {pseudopotential_files[element]}" for element in system.elements),
+        "CELL_PARAMETERS bohr",
+        *("  " + "  ".join(f"{x:.14f}" for x in vector) for vector in system.cell),
+        "ATOMIC_POSITIONS bohr",
+        *(
+            f"  {element} " + "  ".join(f"{x:.14f}" for x in position)
+            for element, position in zip(system.species, system.positions, strict=True)
+        ),
+        *_kpoint_lines(settings),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _occupation_lines(settings: DFTSettings) -> list[str]:
+    if settings.smearing == "fixed":
+        return ["  occupations = 'fixed'"]
+    width = settings.width * RYDBERG_PER_HARTREE
+    return [
+        f"  occupations = 'smearing', smearing = '{SMEARING_NAMES[settings.smearing]}'",
+        f"  degauss = {width:.12g}",
+    ]
+
+
+def _kpoint_lines(settings: DFTSettings) -> list[str]:
+    if settings.gamma_only:
+        return ["K_POINTS gamma"]
+    mesh = " ".join(str(n) for n in (*settings.kmesh, *settings.kshift))
+    return ["K_POINTS automatic", f"  {mesh}"]
