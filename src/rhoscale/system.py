@@ -24,7 +24,7 @@ class PseudopotentialIdentity:
         element: Chemical symbol.
         name: Family and valence, for example ``GTH-PBE-q3``.
         valence: Electrons that it leaves in the valence.
-        sha256: Hash of the file as the DFT program read it.
+        sha256: Hash of the file as the DFT program read it, without its starting density.
     """
 
     element: str
