@@ -30,6 +30,9 @@ class SelfConsistency:
     diagonalization: str = "david"
 
 
+DEFAULT_SELF_CONSISTENCY = SelfConsistency()
+
+
 def pw_input(
     system: System,
     settings: DFTSettings,

@@ -6,15 +6,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from rhoscale.engines.espresso_input import SelfConsistency
+from rhoscale.engines.espresso_input import DEFAULT_SELF_CONSISTENCY, SelfConsistency
 from rhoscale.engines.espresso_run import EspressoRun
 from rhoscale.engines.interface import DFTSettings, GroundState
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
 from rhoscale.errors import EngineError
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
-
-DEFAULT_SELF_CONSISTENCY = SelfConsistency()
 
 
 class EspressoProgram:

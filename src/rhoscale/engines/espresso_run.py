@@ -23,6 +23,7 @@ from rhoscale.system import System
 INPUT_NAME = "pw.in"
 LOG_NAME = "pw.out"
 LOG_LINES_SHOWN = 12
+NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class EspressoRun:
         if process.returncode < 0:
             raise self._failure(f"was killed by signal {_signal_name(-process.returncode)}", folder)
         log = (folder / LOG_NAME).read_text(errors="replace")
-        if "convergence NOT achieved" in log:
+        if NOT_CONVERGED in log:
             raise self._failure("did not reach self-consistency", folder)
         if process.returncode != 0:
             raise self._failure(f"ended with exit code {process.returncode}", folder)

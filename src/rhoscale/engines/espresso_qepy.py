@@ -1,0 +1,97 @@
+"""Quantum ESPRESSO inside Python: QEpy, in a child process.
+
+The child keeps a Fortran ``STOP`` from ending the caller, and several runs side by side from sharing the one set of
+global variables that QEpy has.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import metadata, util
+from pathlib import Path
+
+from rhoscale.engines.espresso_input import DEFAULT_SELF_CONSISTENCY, SelfConsistency
+from rhoscale.engines.espresso_run import NOT_CONVERGED, EspressoRun
+from rhoscale.engines.interface import DFTSettings, GroundState
+from rhoscale.engines.pseudopotentials import PseudopotentialFile
+from rhoscale.errors import EngineError
+from rhoscale.refinement import FourierDensity
+from rhoscale.system import System
+
+
+class EspressoQEpy:
+    """Ground states from QEpy; see :class:`~rhoscale.engines.interface.Engine`.
+
+    Args:
+        settings: Cutoffs, k-mesh, smearing, convergence.
+        pseudopotentials: File for each element.
+        threads: Threads of one run.
+        scratch: Folder in which each run gets a folder of its own; the system's temporary folder if None.
+        keep_files: Whether a successful run's folder stays.
+        self_consistency: Mixing and eigensolver; the default was chosen by measurement.
+
+    Raises:
+        EngineError: QEpy is not installed.
+    """
+
+    def __init__(
+        self,
+        settings: DFTSettings,
+        pseudopotentials: Mapping[str, PseudopotentialFile],
+        *,
+        threads: int = 1,
+        scratch: str | Path | None = None,
+        keep_files: bool = False,
+        self_consistency: SelfConsistency = DEFAULT_SELF_CONSISTENCY,
+    ) -> None:
+        self.settings = settings
+        self.pseudopotentials = {element: file.identity for element, file in pseudopotentials.items()}
+        self._files = dict(pseudopotentials)
+        self._self_consistency = self_consistency
+        self._run = EspressoRun(
+            name=f"qepy {qepy_version()}",
+            command=(sys.executable, "-m", __name__),
+            threads=threads,
+            scratch=None if scratch is None else Path(scratch).absolute(),
+            keep_files=keep_files,
+        )
+
+    def ground_state(self, system: System, *, initial_density: FourierDensity | None = None) -> GroundState:
+        """Compute the self-consistent ground state.
+
+        Raises:
+            EngineError: The run crashed, was killed or did not converge; the message says where its log is.
+            StructureError: An element has no pseudopotential.
+        """
+        return self._run.ground_state(system, self.settings, self._files, self._self_consistency, initial_density)
+
+
+def qepy_version() -> str:
+    """Version of the installed QEpy.
+
+    Raises:
+        EngineError: It is not installed.
+    """
+    if util.find_spec("qepy") is None:
+        raise EngineError(
+            "the Python package qepy is not installed; expected it for the engine 'qepy'; pip install rhoscale[qe] "
+            "(Linux x86-64, Python 3.11 to 3.13), or use the engine 'pw.x'"
+        )
+    return metadata.version("qepy")
+
+
+def run_input_file(path: str) -> None:
+    """Run one ``pw.x`` input file to its end in this process, as the program itself would."""
+    from qepy.driver import Driver  # starts MPI and Fortran state: only ever in the child
+
+    driver = Driver(path)
+    driver.scf()
+    if not driver.check_convergence():
+        print(NOT_CONVERGED, flush=True)
+    driver.get_forces()
+    driver.stop()
+
+
+if __name__ == "__main__":
+    run_input_file(sys.argv[sys.argv.index("-in") + 1])
