@@ -1,0 +1,247 @@
+"""What a prediction will do, decided before it starts: frozen, printable, JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rhoscale.errors import InputError
+from rhoscale.grid import Grid, Shape
+from rhoscale.prediction.tiles import Tile, count_tiles, cut, even_edge
+from rhoscale.system import System
+
+GIB = float(2**30)
+BLOCK_EDGE = 16  # 4096 points: enough for the matrix products, and their features stay in the cache
+LARGEST_TILE = 8  # blocks along an edge: files of some MB, about 1,700 of them for four million Al atoms
+ENOUGH_TILES = 64  # below this number the last tiles leave workers idle
+FILES_PER_TILE = 4
+FILE_SYSTEM_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one point of a model costs, and how far it looks.
+
+    Attributes:
+        features: Descriptor values a point.
+        activations: Numbers that the network holds at once a point, all draws it runs together included.
+        halo: Distance beyond which an atom does not act on a point, Bohr.
+    """
+
+    features: int
+    activations: int = 0
+    halo: float = 0.0
+
+
+@dataclass(frozen=True)
+class PredictionPlan:
+    """Everything that decides the bits of a prediction, and what it will take.
+
+    Attributes:
+        formula: Symbols and counts of the structure.
+        structure: Hash of the structure.
+        model: Name of the model.
+        model_hash: Hash of the model's content.
+        cell: Cell vectors as rows, Bohr.
+        compute_shape: Grid on which the model is evaluated and which the store keeps.
+        output_shape: Grid that was asked for; handed out by exact refinement of the compute grid.
+        tile_shape: Points of a tile; each is written once and whole.
+        block_shape: Points that are evaluated in one call.
+        halo: Distance beyond which an atom does not act on a point, Bohr.
+        uncertainty: Whether standard deviations are predicted.
+        draws: Draws of the weights; one set for the whole plan.
+        seed: Of the draws.
+        sigma_limit: Total standard deviation beyond which a point counts as outside the model's range, e/Bohr^3.
+        bytes_per_worker: Memory that one worker needs for a tile.
+        disk_bytes: Size of the store if nothing could be compressed.
+        points_per_second: Measured speed of one worker, for the estimated time; no part of the plan's identity.
+    """
+
+    formula: str
+    structure: str
+    model: str
+    model_hash: str
+    cell: tuple[tuple[float, float, float], ...]
+    compute_shape: Shape
+    output_shape: Shape
+    tile_shape: Shape
+    block_shape: Shape
+    halo: float
+    uncertainty: bool
+    draws: int
+    seed: int
+    sigma_limit: float | None
+    bytes_per_worker: int
+    disk_bytes: int
+    points_per_second: float | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The compute grid."""
+        return Grid(np.array(self.cell), self.compute_shape)
+
+    @property
+    def output_grid(self) -> Grid:
+        """The grid that was asked for."""
+        return Grid(np.array(self.cell), self.output_shape)
+
+    @property
+    def tiles(self) -> Iterator[Tile]:
+        """The tiles of the compute grid, C order."""
+        return cut(self.compute_shape, self.tile_shape)
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles."""
+        return count_tiles(self.compute_shape, self.tile_shape)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides the bits: two plans of one identity give the same field."""
+        values = replace(self, points_per_second=None).to_dict()
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def estimated_seconds(self, workers: int) -> float | None:
+        """Time that the tiles will take, seconds; None before a speed was measured."""
+        if self.points_per_second is None:
+            return None
+        return self.grid.size / (self.points_per_second * min(workers, self.n_tiles))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The fields as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PredictionPlan:
+        """Rebuild from :meth:`to_dict`, also when JSON has turned tuples into lists."""
+        shapes = {key: tuple(values[key]) for key in ("compute_shape", "output_shape", "tile_shape", "block_shape")}
+        return cls(**{**values, **shapes, "cell": tuple(tuple(row) for row in values["cell"])})
+
+    @classmethod
+    def from_json(cls, text: str) -> PredictionPlan:
+        """Rebuild from :meth:`to_json`."""
+        return cls.from_dict(json.loads(text))
+
+    def __str__(self) -> str:
+        spacing = " x ".join(f"{h:.3f}" for h in self.grid.spacings)
+        output = " x ".join(f"{h:.3f}" for h in self.output_grid.spacings)
+        uncertainty = f"{self.draws} draws, seed {self.seed}" if self.uncertainty else "none"
+        return "\n".join(
+            (
+                f"structure     {self.formula} ({self.structure[:12]}), {self.grid.volume:.1f} Bohr^3",
+                f"model         {self.model} ({self.model_hash[:12]}), halo {self.halo:g} Bohr",
+                f"compute grid  {_by(self.compute_shape)} = {self.grid.size:,} points, {spacing} Bohr apart",
+                f"output grid   {_by(self.output_shape)} = {self.output_grid.size:,} points, {output} Bohr apart",
+                f"tiles         {self.n_tiles} of {_by(self.tile_shape)}, blocks of {_by(self.block_shape)}",
+                f"uncertainty   {uncertainty}",
+                f"memory        {self.bytes_per_worker / GIB:.3f} GiB a worker",
+                f"disk          {self.disk_bytes / GIB:.3f} GiB before compression",
+            )
+        )
+
+
+def plan_prediction(
+    system: System,
+    grid: Grid,
+    workload: Workload,
+    *,
+    model: str,
+    model_hash: str,
+    output_shape: Shape | None = None,
+    uncertainty: bool = True,
+    draws: int = 32,
+    seed: int = 0,
+    sigma_limit: float | None = None,
+    memory: float = GIB,
+    tile_shape: Shape | None = None,
+) -> PredictionPlan:
+    """Cut the compute grid in tiles that fit the memory.
+
+    Args:
+        system: The structure.
+        grid: Compute grid.
+        workload: Size of the model's work at one point.
+        model: Name of the model.
+        model_hash: Hash of its content.
+        output_shape: Grid to hand out; by default the compute grid.
+        uncertainty: Whether to predict standard deviations.
+        draws: Draws of the weights.
+        seed: Of the draws.
+        sigma_limit: Standard deviation that marks the end of the model's range, electrons per Bohr^3.
+        memory: Bytes that one worker may use.
+        tile_shape: Points of a tile, raised to whole blocks; by default as many as the memory and an even load allow.
+
+    Raises:
+        InputError: A tile needs more memory than allowed, or an option makes no sense.
+    """
+    if uncertainty and draws < 2:
+        raise InputError(f"{draws} draws have no spread; expected at least 2; raise --draws or use --no-uncertainty")
+    block = _shape(even_edge(n, BLOCK_EDGE) for n in tile_shape or grid.shape)
+    tile = _whole_blocks(tile_shape, block) if tile_shape else _tile_shape(grid.shape, block, workload, memory)
+    needed = _bytes_per_worker(tile, block, workload)
+    if needed > memory:
+        smaller = _tile_shape(grid.shape, block, workload, memory)
+        fits = _bytes_per_worker(smaller, block, workload) <= memory
+        advice = f"tile_shape={smaller} would fit" if fits else "allow more with --memory"
+        raise InputError(f"plan needs {needed / GIB:.3g} GiB a worker but {memory / GIB:.3g} GiB are allowed; {advice}")
+    return PredictionPlan(
+        formula=system.formula,
+        structure=system.content_hash(),
+        model=model,
+        model_hash=model_hash,
+        cell=tuple((float(a), float(b), float(c)) for a, b, c in grid.cell),
+        compute_shape=grid.shape,
+        output_shape=output_shape or grid.shape,
+        tile_shape=tile,
+        block_shape=block,
+        halo=workload.halo,
+        uncertainty=uncertainty,
+        draws=draws if uncertainty else 0,
+        seed=seed,
+        sigma_limit=sigma_limit if uncertainty else None,
+        bytes_per_worker=needed,
+        disk_bytes=_disk_bytes(grid, tile, len(system), uncertainty),
+    )
+
+
+def _tile_shape(shape: Shape, block: Shape, workload: Workload, memory: float) -> Shape:
+    """The largest tile of whole blocks that fits the memory and leaves enough tiles to share out."""
+    for edge in range(LARGEST_TILE, 1, -1):
+        tile = _shape(b * even_edge(-(-n // b), edge) for n, b in zip(shape, block, strict=True))
+        fits = _bytes_per_worker(tile, block, workload) <= memory
+        if fits and count_tiles(shape, tile) >= ENOUGH_TILES:
+            return tile
+    return block
+
+
+def _whole_blocks(tile_shape: Shape, block: Shape) -> Shape:
+    return _shape(b * -(-t // b) for t, b in zip(tile_shape, block, strict=True))
+
+
+def _bytes_per_worker(tile: Shape, block: Shape, workload: Workload) -> int:
+    points = 24 + 4 * workload.features + 4 * workload.activations + 16
+    fields = 3 * 4 + 2 * 8  # three results a point; two copies of them while a file is packed
+    return int(np.prod(block)) * points + int(np.prod(tile)) * fields
+
+
+def _disk_bytes(grid: Grid, tile: Shape, atoms: int, uncertainty: bool) -> int:
+    files = count_tiles(grid.shape, tile) * FILES_PER_TILE * FILE_SYSTEM_BLOCK
+    return grid.size * (8 if uncertainty else 4) + files + atoms * 28
+
+
+def _shape(counts: Iterable[int]) -> Shape:
+    i, j, k = counts
+    return (i, j, k)
+
+
+def _by(shape: Shape) -> str:
+    return " x ".join(str(n) for n in shape)

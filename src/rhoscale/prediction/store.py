@@ -1,0 +1,234 @@
+"""The store of a prediction: Zarr version 3, template first, every tile written once and whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+
+from rhoscale.errors import FormatError, OutputError
+from rhoscale.prediction.one_tile import STATISTICS, TilePrediction
+from rhoscale.prediction.plan import GIB, PredictionPlan
+from rhoscale.system import System
+
+FORMAT = "rhoscale-prediction-1"
+DEVIATIONS = ("aleatoric", "epistemic")
+DEVIATION_UNIT = 2.0**-10  # keeps deviations from 6e-8 to 64 e/Bohr^3 in the normal range of float16
+LARGEST_FLOAT16 = 65504.0
+ATOMS_PER_CHUNK = 2**18
+
+
+@dataclass(frozen=True)
+class PredictionStore:
+    """A prediction on disk (or in memory), finished or not.
+
+    The arrays hold what the model gave, on the compute grid; value = stored number x ``scale_factor`` of the array,
+    which carries the unit of the deviations and, once finished, the rescaling to the electron count.
+    The row of a tile in the array ``tiles`` is written last: a tile without it counts as not done.
+
+    Attributes:
+        location: Folder, or None for a store in memory.
+        group: The Zarr group.
+        plan: What was decided before the start.
+    """
+
+    location: Path | None
+    group: zarr.Group
+    plan: PredictionPlan
+
+    @classmethod
+    def create(
+        cls, location: str | Path | Store, plan: PredictionPlan, system: System, about: Mapping[str, Any]
+    ) -> PredictionStore:
+        """Write the template: all arrays with their shapes, no values.
+
+        Args:
+            location: Folder that does not exist yet, or a Zarr store.
+            plan: What is going to be predicted.
+            system: The structure.
+            about: Plain values for the attributes: electrons, model, pseudopotentials, provenance.
+
+        Raises:
+            OutputError: The folder exists or cannot be written, or the disk has too little space.
+        """
+        if isinstance(location, Store):
+            return cls(None, _template(location, plan, system, about), plan)
+        folder = Path(location)
+        if folder.exists():
+            raise OutputError(f"{folder} exists already; expected a new name; use --force to replace it")
+        refuse_small_disk(folder, plan.disk_bytes)
+        temporary = folder.with_name(f".{folder.name}.template")
+        with _writing(folder):
+            shutil.rmtree(temporary, ignore_errors=True)
+            _template(str(temporary), plan, system, about)
+            temporary.rename(folder)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, location: str | Path | Store) -> PredictionStore:
+        """Open a store, finished or not.
+
+        Raises:
+            FormatError: There is no such store, or it is something else.
+        """
+        folder = None if isinstance(location, Store) else Path(location)
+        if folder is not None and not folder.is_dir():
+            raise FormatError(
+                f"no prediction {folder}; expected a folder that `rhoscale predict --out NAME.zarr` wrote"
+            )
+        try:
+            group = zarr.open_group(location, mode="r+")
+            attributes: dict[str, Any] = dict(group.attrs.asdict())
+        except (OSError, ValueError, KeyError) as error:
+            raise FormatError(
+                f"{location} is not a readable Zarr store ({error}); expected a prediction of rhoscale"
+            ) from error
+        if attributes.get("format") != FORMAT:
+            raise FormatError(f"{location} has format {attributes.get('format')!r}; expected {FORMAT!r}")
+        return cls(folder, group, PredictionPlan.from_dict(attributes["plan"]))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the store says about itself."""
+        return dict(self.group.attrs.asdict())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tile is there and the result was rescaled and judged."""
+        return bool(self.group.attrs.asdict()["complete"])
+
+    @property
+    def system(self) -> System:
+        """The structure that was predicted."""
+        elements = np.array(self.attributes["elements"])
+        species = elements[np.asarray(self.array("species")[:])]
+        return System(np.array(self.plan.cell), np.asarray(self.array("positions")[:]), species)
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """One array of the store."""
+        array = self.group[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def statistics(self) -> NDArray[np.float64]:
+        """One row a tile with the columns ``one_tile.STATISTICS``; rows of tiles that are not done are NaN."""
+        return np.asarray(self.array("tiles")[:], dtype=np.float64)
+
+    def done(self) -> NDArray[np.bool_]:
+        """Which tiles are written."""
+        return ~np.isnan(self.statistics()[:, 0])
+
+    def write(self, prediction: TilePrediction) -> None:
+        """Write one tile whole, its statistics last.
+
+        Raises:
+            OutputError: No space left, or no permission. What was written before stays usable.
+        """
+        with _writing(self.location):
+            region = prediction.tile.region
+            self.array("density")[region] = prediction.density
+            for name in DEVIATIONS if self.plan.uncertainty else ():
+                scaled = getattr(prediction, name) * np.float32(1.0 / DEVIATION_UNIT)
+                self.array(name)[region] = np.minimum(scaled, LARGEST_FLOAT16).astype(np.float16)
+            row = prediction.tile.index
+            self.array("tiles")[row : row + 1] = prediction.statistics[None, :]
+
+    def finish(self, charge_factor: float, summary: Mapping[str, Any]) -> None:
+        """Record the rescaling and the summary, and mark the store as complete.
+
+        Raises:
+            OutputError: No space left, or no permission.
+        """
+        with _writing(self.location):
+            self.array("density").attrs["scale_factor"] = charge_factor
+            for name in DEVIATIONS if self.plan.uncertainty else ():
+                self.array(name).attrs["scale_factor"] = charge_factor * DEVIATION_UNIT
+            self.group.attrs.update({"summary": dict(summary), "charge_factor": charge_factor, "complete": True})
+
+    def delete(self) -> None:
+        """Remove the store from the disk."""
+        if self.location is not None:
+            shutil.rmtree(self.location)
+
+
+def refuse_small_disk(target: Path, needed: int) -> None:
+    """Refuse to start what the disk cannot hold.
+
+    Raises:
+        OutputError: The folder does not exist, or its disk has less space than needed.
+    """
+    parent = target.resolve().parent
+    if not parent.is_dir():
+        raise OutputError(f"there is no folder {parent} for {target.name}; expected one that exists; make it first")
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise OutputError(
+            f"{target} may need {needed / GIB:.3g} GiB but {free / GIB:.3g} GiB are free in {parent}; "
+            f"make space, choose another folder or leave out the uncertainty"
+        )
+
+
+def _template(location: str | Store, plan: PredictionPlan, system: System, about: Mapping[str, Any]) -> zarr.Group:
+    elements, species = np.unique(system.species, return_inverse=True)
+    group = zarr.create_group(location, zarr_format=3)
+    group.attrs.update(
+        {
+            "format": FORMAT,
+            "complete": False,
+            "units": {"density": "electrons/Bohr^3", "length": "Bohr"},
+            "cell": [list(row) for row in plan.cell],
+            "elements": [str(e) for e in elements],
+            "tile_columns": list(STATISTICS),
+            "plan": plan.to_dict(),
+            **about,
+        }
+    )
+    for name, dtype, factor in _fields(plan):
+        group.create_array(
+            name,
+            shape=plan.compute_shape,
+            shards=plan.tile_shape,
+            chunks=plan.block_shape,
+            dtype=dtype,
+            fill_value=float("nan"),
+            dimension_names=("a1", "a2", "a3"),
+            attributes={"units": "electrons/Bohr^3", "scale_factor": factor},
+        )
+    atoms = min(len(system), ATOMS_PER_CHUNK)
+    positions = group.create_array("positions", shape=(len(system), 3), chunks=(atoms, 3), dtype="float64")
+    positions[:] = system.positions
+    positions.attrs["units"] = "Bohr"
+    group.create_array("species", shape=(len(system),), chunks=(atoms,), dtype="uint8")[:] = species.astype(np.uint8)
+    columns = len(STATISTICS)
+    group.create_array(
+        "tiles", shape=(plan.n_tiles, columns), chunks=(1, columns), dtype="float64", fill_value=float("nan")
+    )
+    return group
+
+
+def _fields(plan: PredictionPlan) -> Iterator[tuple[str, str, float]]:
+    yield "density", "float32", 1.0
+    if plan.uncertainty:
+        for name in DEVIATIONS:
+            yield name, "float16", DEVIATION_UNIT
+
+
+@contextmanager
+def _writing(location: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"{location} could not be written ({error.strerror or error}); expected a disk with space and permission; "
+            f"mend that and give the same command again, it goes on from what is written"
+        ) from error

@@ -1,0 +1,130 @@
+"""Whether a prediction stays inside what its model was validated on, and the error to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import fsum, pi, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhoscale.prediction.one_tile import STATISTICS
+
+INSIDE_SHARE = 1e-3  # a single validation maximum is itself uncertain; a few points beyond it mean nothing
+OUTSIDE_SHARE = 5e-2  # one vacancy in 32 atoms touches about this much of the cell
+MEAN_ABSOLUTE = sqrt(2.0 / pi)  # E|x| of a Gaussian of unit width
+
+
+@dataclass(frozen=True)
+class FieldTotals:
+    """Sums over all points of a compute grid, of the model's raw values.
+
+    Attributes:
+        points: Number of points.
+        electrons: Integral of the density.
+        density_min: Smallest density, electrons per Bohr^3.
+        density_max: Largest density, electrons per Bohr^3.
+        sigma_mean: Mean total standard deviation, electrons per Bohr^3.
+        sigma_max: Largest total standard deviation, electrons per Bohr^3.
+        beyond: Points whose total standard deviation is larger than any met in validation.
+    """
+
+    points: int
+    electrons: float
+    density_min: float
+    density_max: float
+    sigma_mean: float
+    sigma_max: float
+    beyond: int
+
+    @classmethod
+    def from_tiles(cls, statistics: NDArray[np.float64], volume_element: float) -> FieldTotals:
+        """Sum the rows of all tiles; the exact sum does not depend on their order."""
+        column = dict(zip(STATISTICS, statistics.T, strict=True))
+        points = int(column["points"].sum())
+        return cls(
+            points=points,
+            electrons=fsum(column["density_sum"]) * volume_element,
+            density_min=float(column["density_min"].min()),
+            density_max=float(column["density_max"].max()),
+            sigma_mean=fsum(column["total_sum"]) / points,
+            sigma_max=float(column["total_max"].max()),
+            beyond=int(column["beyond"].sum()),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a user may expect of a predicted density.
+
+    Attributes:
+        range: ``inside``, ``partly`` or ``outside`` the model's range; ``unknown`` if the model does not say.
+        share_beyond: Share of points whose total standard deviation is beyond the largest met in validation.
+        expected_l1: Expected L1 per electron; 0.01 is 1 %.
+        expected_l1_low: Lower end of its interval, from how such expectations held in validation.
+        expected_l1_high: Upper end of its interval.
+    """
+
+    range: str
+    share_beyond: float | None
+    expected_l1: float
+    expected_l1_low: float | None
+    expected_l1_high: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        where = {
+            "inside": "inside the model's range",
+            "partly": "partly outside the model's range",
+            "outside": "outside the model's range: do not rely on it without a check",
+            "unknown": "the model's card has no validation range, so it is not known whether this is inside it",
+        }[self.range]
+        share = ""
+        if self.share_beyond is not None:
+            share = f"; {100 * self.share_beyond:.3g} % of the points are less certain than any point in validation"
+        interval = ""
+        if self.expected_l1_low is not None and self.expected_l1_high is not None:
+            interval = f" ({100 * self.expected_l1_low:.2f} to {100 * self.expected_l1_high:.2f} %)"
+        return f"{where}{share}; expected L1 error {100 * self.expected_l1:.2f} % per electron{interval}"
+
+
+def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[str, float]) -> Verdict:
+    """Judge a prediction by its own uncertainty and what the model met in validation.
+
+        E[L1] = sqrt(2 / pi) / N_e  int sigma(r) dr        (mean absolute value of a Gaussian)
+
+    Args:
+        totals: Sums over the compute grid.
+        volume: Of the cell, Bohr^3.
+        electrons: Valence electrons N_e in the cell.
+        limits: The model's ``range``: ``largest_total`` (electrons per Bohr^3), and ``l1_ratio_low`` and
+            ``l1_ratio_high``, between which the ratio of true to expected L1 lay in validation.
+    """
+    expected = MEAN_ABSOLUTE * totals.sigma_mean * volume / totals.electrons
+    known = "largest_total" in limits
+    share = totals.beyond / totals.points if known else None
+    low, high = limits.get("l1_ratio_low"), limits.get("l1_ratio_high")
+    return Verdict(
+        range=_range(share),
+        share_beyond=share,
+        expected_l1=expected,
+        expected_l1_low=None if low is None else expected * low,
+        expected_l1_high=None if high is None else expected * high,
+    )
+
+
+def _range(share: float | None) -> str:
+    if share is None:
+        return "unknown"
+    if share <= INSIDE_SHARE:
+        return "inside"
+    return "partly" if share <= OUTSIDE_SHARE else "outside"
