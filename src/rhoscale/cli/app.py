@@ -8,6 +8,7 @@ import click
 import typer
 
 from rhoscale import __version__
+from rhoscale.cli import engines
 from rhoscale.errors import RhoscaleError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 # Each command module adds itself here: from rhoscale.cli import <module>; <module>.register(app)
+engines.register(app)
 
 
 def main() -> None:

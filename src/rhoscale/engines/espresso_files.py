@@ -198,7 +198,8 @@ def write_charge_density(path: str | Path, density: FourierDensity, *, gamma_onl
 
 
 def _fortran_records(data: bytes, path: Path) -> list[bytes]:
-    records, start = [], 0
+    records: list[bytes] = []
+    start = 0
     while start < len(data):
         length = int.from_bytes(data[start : start + 4], "little")
         end = start + 4 + length

@@ -12,7 +12,7 @@ from rhoscale.engines.interface import DFTSettings, GroundState
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
 from rhoscale.errors import EngineError
 from rhoscale.refinement import FourierDensity
-from rhoscale.system import System
+from rhoscale.system import PseudopotentialIdentity, System
 
 
 class EspressoProgram:
@@ -43,7 +43,9 @@ class EspressoProgram:
         self_consistency: SelfConsistency = DEFAULT_SELF_CONSISTENCY,
     ) -> None:
         self.settings = settings
-        self.pseudopotentials = {element: file.identity for element, file in pseudopotentials.items()}
+        self.pseudopotentials: Mapping[str, PseudopotentialIdentity] = {
+            element: file.identity for element, file in pseudopotentials.items()
+        }
         self._files = dict(pseudopotentials)
         self._self_consistency = self_consistency
         self._run = EspressoRun(

@@ -17,7 +17,7 @@ from rhoscale.engines.interface import DFTSettings, GroundState
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
 from rhoscale.errors import EngineError
 from rhoscale.refinement import FourierDensity
-from rhoscale.system import System
+from rhoscale.system import PseudopotentialIdentity, System
 
 
 class EspressoQEpy:
@@ -46,7 +46,9 @@ class EspressoQEpy:
         self_consistency: SelfConsistency = DEFAULT_SELF_CONSISTENCY,
     ) -> None:
         self.settings = settings
-        self.pseudopotentials = {element: file.identity for element, file in pseudopotentials.items()}
+        self.pseudopotentials: Mapping[str, PseudopotentialIdentity] = {
+            element: file.identity for element, file in pseudopotentials.items()
+        }
         self._files = dict(pseudopotentials)
         self._self_consistency = self_consistency
         self._run = EspressoRun(

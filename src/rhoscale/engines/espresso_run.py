@@ -24,6 +24,7 @@ INPUT_NAME = "pw.in"
 LOG_NAME = "pw.out"
 LOG_LINES_SHOWN = 12
 NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
+NO_DAEMON = {"OMPI_MCA_ess_singleton_isolated": "1"}  # else Open MPI starts a daemon beside a program on its own
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class EspressoRun:
 
     def _start(self, folder: Path) -> ProcessUse:
         threads = str(self.threads)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, **NO_DAEMON}
         try:
             return run_measured([*self.command, "-in", INPUT_NAME], folder, environment, folder / LOG_NAME)
         except OSError as error:

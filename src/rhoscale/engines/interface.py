@@ -105,8 +105,15 @@ class GroundState:
 class Engine(Protocol):
     """A way to compute Kohn-Sham ground states."""
 
-    settings: DFTSettings
-    pseudopotentials: Mapping[str, PseudopotentialIdentity]
+    @property
+    def settings(self) -> DFTSettings:
+        """How every ground state of this engine is computed."""
+        ...
+
+    @property
+    def pseudopotentials(self) -> Mapping[str, PseudopotentialIdentity]:
+        """Identity for each element that it can compute."""
+        ...
 
     def ground_state(self, system: System, *, initial_density: FourierDensity | None = None) -> GroundState:
         """Compute the self-consistent ground state.
