@@ -1,1 +1,9 @@
+"""Bayesian dense network: shape, posterior, likelihood, loss, and the trained model as a folder."""
 
+from rhoscale.models.checkpoint import load_trained, save_trained
+from rhoscale.models.dense_network import DenseNet
+from rhoscale.models.posterior import MeanField
+from rhoscale.models.scaling import Scaling
+from rhoscale.models.trained import DrawnNetwork, TrainedModel
+
+__all__ = ["DenseNet", "DrawnNetwork", "MeanField", "Scaling", "TrainedModel", "load_trained", "save_trained"]

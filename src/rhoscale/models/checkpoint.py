@@ -1,0 +1,215 @@
+"""A trained model as a folder: ``card.toml`` for people, ``weights.safetensors`` for numbers; nothing in it is run.
+
+The card records the SHA-256 of the weights file; the weights file records a hash of all in the card that changes
+a prediction (everything but the free ``card`` table). A file of another model, or an edited one, is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+
+from rhoscale.errors import FormatError, ModelError, OutputError
+from rhoscale.models.card import content_hash, plain, to_toml
+from rhoscale.models.dense_network import DenseNet
+from rhoscale.models.posterior import MeanField
+from rhoscale.models.scaling import Scaling
+from rhoscale.models.trained import PRIOR_MEANS, TrainedModel
+from rhoscale.system import PseudopotentialIdentity
+from rhoscale.uncertainty import Recalibration
+
+FORMAT = "rhoscale-model-1"
+CARD = "card.toml"
+WEIGHTS = "weights.safetensors"
+
+
+def save_trained(model: TrainedModel, folder: str | Path, *, force: bool = False) -> Path:
+    """Write a model as a folder, whole or not at all.
+
+    Raises:
+        OutputError: The folder exists (and ``force`` is not set), or cannot be written.
+    """
+    target = Path(folder)
+    if (target / CARD).exists() and not force:
+        raise OutputError(f"{target} already holds a model; expected a new folder; give another name or --force")
+    core = _core(model)
+    weights = save_tensors(_tensors(model), metadata={"card": content_hash(core)})
+    card = {
+        "format": FORMAT,
+        **core,
+        "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest()},
+        "card": dict(model.card),
+    }
+    partial = target.with_name(target.name + ".part")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / WEIGHTS).write_bytes(weights)
+        (partial / CARD).write_text(to_toml(card), encoding="utf-8")
+        target.mkdir(exist_ok=True)
+        for name in (WEIGHTS, CARD):
+            (partial / name).replace(target / name)
+        partial.rmdir()
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OutputError(
+            f"cannot write the model {target} ({error}); expected a folder with room; choose another"
+        ) from error
+    return target
+
+
+def load_trained(path: str | Path) -> TrainedModel:
+    """Read a model folder.
+
+    Raises:
+        FormatError: A file is missing, truncated, or not a model's.
+        ModelError: Card and weights contradict each other.
+    """
+    folder = Path(path)
+    card = _read_card(folder / CARD)
+    tensors, metadata, sha256 = _read_weights(folder / WEIGHTS)
+    try:
+        if card["weights"]["sha256"] != sha256:
+            raise ModelError(
+                f"{folder / WEIGHTS} has the hash {sha256[:12]}... but its card says "
+                f"{str(card['weights']['sha256'])[:12]}...; expected the file that was saved with the card; "
+                f"copy the whole model again"
+            )
+        return _assembled(card, tensors, metadata)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(
+            f"{folder / CARD} is damaged ({type(error).__name__}: {error}); expected the card of one whole model; "
+            f"copy the model again"
+        ) from error
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(
+            f"{path} is not a readable model card ({error}); expected a folder with {CARD} and {WEIGHTS}, as "
+            f"`rhoscale train` writes it; check the path"
+        ) from error
+    if card.get("format") != FORMAT:
+        raise FormatError(f"{path} has format {card.get('format')!r}; expected {FORMAT!r}; check the path")
+    return card
+
+
+def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str], str]:
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return tensors, dict(file.metadata() or {}), sha256
+    except (OSError, SafetensorError) as error:
+        raise FormatError(
+            f"{path} is not a readable weights file ({error}); expected the whole file beside {CARD}; "
+            f"copy the model again"
+        ) from error
+
+
+_CORE = (
+    "name",
+    "functional",
+    "compute_spacing",
+    "network",
+    "posterior",
+    "scaling",
+    "descriptor",
+    "prior_mean",
+    "pseudopotentials",
+    "range",
+    "recalibration",
+)
+
+
+def _core(model: TrainedModel) -> dict[str, Any]:
+    core: dict[str, Any] = {
+        "name": model.name,
+        "functional": model.functional,
+        "compute_spacing": float(model.compute_spacing),
+        "network": model.network.to_dict(),
+        "posterior": {"kind": "mean-field", "stochastic": len(model.posterior.log_deviations)},
+        "scaling": {"shift": model.scaling.shift, "scale": model.scaling.scale},
+        "descriptor": dict(model.descriptor_spec),
+        "prior_mean": {"kind": model.prior_mean, "sha256": _arrays_hash(model.prior_arrays)},
+        "pseudopotentials": {e: p.to_dict() for e, p in sorted(model.pseudopotentials.items())},
+        "range": dict(model.range),
+        "recalibration": None if model.recalibration is None else model.recalibration.to_dict(),
+    }
+    return dict(plain(core))
+
+
+def _tensors(model: TrainedModel) -> dict[str, torch.Tensor]:
+    parts = {
+        "mean": model.posterior.means,
+        "log_deviation": model.posterior.log_deviations,
+        "feature": {"mean": model.scaling.feature_mean, "deviation": model.scaling.feature_deviation},
+        "prior": {name: torch.from_numpy(np.array(values)) for name, values in model.prior_arrays.items()},
+    }
+    return {
+        f"{part}/{name}": tensor.detach().cpu().contiguous()
+        for part, tensors in parts.items()
+        for name, tensor in tensors.items()
+    }
+
+
+def _assembled(
+    card: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> TrainedModel:
+    if metadata.get("card") != content_hash({key: value for key, value in card.items() if key in _CORE}):
+        raise ModelError(
+            f"the card of model {card['name']!r} was edited, or belongs to other weights; expected the tables that "
+            f"were saved (only [card] may be changed); restore it or train again"
+        )
+    parts: dict[str, dict[str, torch.Tensor]] = {"mean": {}, "log_deviation": {}, "feature": {}, "prior": {}}
+    for key, tensor in tensors.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = tensor
+    network = DenseNet.from_dict(card["network"])
+    shapes = {name: tuple(tensor.shape) for name, tensor in parts["mean"].items()}
+    if shapes != network.parameter_shapes:
+        raise ModelError(f"the weights of model {card['name']!r} do not fit its network {network}; copy it again")
+    prior_arrays = {name: tensor.numpy() for name, tensor in parts["prior"].items()}
+    kind = card["prior_mean"]["kind"]
+    if kind not in PRIOR_MEANS or card["prior_mean"].get("sha256") != _arrays_hash(prior_arrays):
+        raise ModelError(
+            f"the tables of the prior mean {kind!r} of model {card['name']!r} are not those it was trained with; "
+            f"expected hash {card['prior_mean'].get('sha256')}; copy the whole model again"
+        )
+    recalibration = card.get("recalibration")
+    return TrainedModel(
+        name=card["name"],
+        network=network,
+        posterior=MeanField(parts["mean"], parts["log_deviation"]),
+        scaling=Scaling(parts["feature"]["mean"], parts["feature"]["deviation"], **card["scaling"]),
+        descriptor_spec=card["descriptor"],
+        pseudopotentials={e: PseudopotentialIdentity.from_dict(p) for e, p in card["pseudopotentials"].items()},
+        functional=card["functional"],
+        compute_spacing=card["compute_spacing"],
+        prior_mean=kind,
+        prior_arrays=prior_arrays,
+        range=card.get("range", {}),
+        recalibration=None if recalibration is None else Recalibration.from_dict(recalibration),
+        card=card.get("card", {}),
+    )
+
+
+def _arrays_hash(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {values.dtype.str} {values.shape};".encode() + values.tobytes())
+    return digest.hexdigest()
