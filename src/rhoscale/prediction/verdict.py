@@ -97,15 +97,14 @@ class Verdict:
         return f"{where}{share}; expected L1 error {100 * self.expected_l1:.2f} % per electron{interval}"
 
 
-def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[str, float]) -> Verdict:
+def judge(totals: FieldTotals, volume: float, limits: Mapping[str, float]) -> Verdict:
     """Judge a prediction by its own uncertainty and what the model met in validation.
 
-        E[L1] = sqrt(2 / pi) / N_e  int sigma(r) dr        (mean absolute value of a Gaussian)
+        E[L1] = sqrt(2 / pi) int sigma dr / int rho dr      (mean absolute value of a Gaussian)
 
     Args:
         totals: Sums over the compute grid.
         volume: Of the cell, Bohr^3.
-        electrons: Valence electrons N_e in the cell.
         limits: The model's ``range``: ``largest_total`` (electrons per Bohr^3), and ``l1_ratio_low`` and
             ``l1_ratio_high``, between which the ratio of true to expected L1 lay in validation.
     """

@@ -1,0 +1,88 @@
+"""Plan: covers the grid once, prints, survives JSON, and keeps to its memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rhoscale.errors import InputError
+from rhoscale.grid import Grid
+from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction
+from rhoscale.system import System
+
+WORK = Workload(features=133, activations=600, halo=9.0)
+SHAPES = st.tuples(*[st.integers(1, 50)] * 3)
+
+
+def _plan(shape: tuple[int, int, int], **options: object) -> PredictionPlan:
+    system = System(np.diag([10.0, 11.0, 12.0]), [[0.0, 0.0, 0.0]], ["Al"])
+    return plan_prediction(system, Grid(system.cell, shape), WORK, model="toy", model_hash="ab" * 32, **options)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=40)
+@given(SHAPES, st.none() | st.tuples(*[st.integers(6, 40)] * 3))
+def test_tiles_and_their_blocks_cover_every_point_once(
+    shape: tuple[int, int, int], tile_shape: tuple[int, int, int] | None
+) -> None:
+    plan = _plan(shape, tile_shape=tile_shape)
+    times = np.zeros(shape, dtype=int)
+    for number, tile in enumerate(plan.tiles):
+        assert tile.index == number
+        assert tile.size == np.prod(times[tile.region].shape)
+        for block in tile.blocks(plan.block_shape):
+            times[block.region] += 1
+    assert number + 1 == plan.n_tiles
+    assert (times == 1).all()
+    assert all(t % b == 0 for t, b in zip(plan.tile_shape, plan.block_shape, strict=True))
+
+
+@settings(deadline=None, max_examples=40)
+@given(SHAPES)
+def test_json_round_trip_is_the_identity(shape: tuple[int, int, int]) -> None:
+    plan = _plan(shape, sigma_limit=1.25e-3, output_shape=(80, 80, 81))
+    again = PredictionPlan.from_json(plan.to_json())
+    assert again == plan
+    assert again.identity == plan.identity
+
+
+def test_identity_is_of_what_decides_the_bits() -> None:
+    plan = _plan((24, 24, 24))
+    assert replace(plan, points_per_second=1e6).identity == plan.identity
+    for change in ({"seed": 1}, {"draws": 7}, {"model_hash": "cd" * 32}, {"tile_shape": (24, 24, 24)}):
+        assert replace(plan, **change).identity != plan.identity  # type: ignore[arg-type]
+
+
+def test_large_grids_get_large_tiles_within_the_memory() -> None:
+    roomy, tight = _plan((800, 800, 800)), _plan((800, 800, 800), memory=0.03 * GIB)
+    assert roomy.tile_shape == (128, 128, 128)
+    assert np.prod(tight.tile_shape) < np.prod(roomy.tile_shape)
+    assert tight.bytes_per_worker <= 0.03 * GIB < roomy.bytes_per_worker
+
+
+def test_a_tile_that_does_not_fit_is_refused_with_one_that_does() -> None:
+    with pytest.raises(InputError, match=r"GiB a worker but 0\.03 GiB are allowed; tile_shape=\(") as caught:
+        _plan((800, 800, 800), memory=0.03 * GIB, tile_shape=(256, 256, 256))
+    shape = tuple(int(n) for n in str(caught.value).split("tile_shape=(")[1].split(")")[0].split(","))
+    assert _plan((800, 800, 800), memory=0.03 * GIB, tile_shape=shape).tile_shape == shape
+
+
+def test_one_draw_is_refused() -> None:
+    with pytest.raises(InputError, match="1 draws have no spread; expected at least 2"):
+        _plan((24, 24, 24), draws=1)
+    assert _plan((24, 24, 24), draws=1, uncertainty=False).draws == 0
+
+
+def test_it_prints_grids_tiles_memory_and_disk() -> None:
+    text = str(_plan((25, 25, 25), output_shape=(60, 60, 60)))
+    for part in ("25 x 25 x 25 = 15,625 points", "60 x 60 x 60", "tiles", "GiB a worker", "disk", "halo 9 Bohr"):
+        assert part in text
+
+
+def test_time_scales_with_points_and_workers_that_have_a_tile() -> None:
+    plan = replace(_plan((24, 24, 24)), points_per_second=1000.0)
+    assert _plan((24, 24, 24)).estimated_seconds(2) is None
+    assert plan.n_tiles == 8
+    assert plan.estimated_seconds(2) == pytest.approx(24**3 / 2000)
+    assert plan.estimated_seconds(100) == plan.estimated_seconds(8)
