@@ -1,0 +1,297 @@
+"""Make a data set: structures x temperatures -> thermal structures -> converged densities in a store."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import ase
+
+from rhoscale.datasets.store import Record, SnapshotStore
+from rhoscale.engines.available import make_engine
+from rhoscale.engines.interface import Engine
+from rhoscale.engines.pseudopotentials import PseudopotentialFile, folder_pseudopotentials, gth_pseudopotential
+from rhoscale.errors import DatasetError, InputError, RhoscaleError
+from rhoscale.recipes.config import plain
+from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, Task, plan_generation
+from rhoscale.sampling.forces import classical_calculator
+from rhoscale.sampling.schedule import Schedule, Stage, ThermalStructure, snapshot_of, thermalise
+from rhoscale.sampling.thermostat import EngineCalculator, ScaledCalculator, Thermostat, equilibrium_scale
+from rhoscale.snapshot import Snapshot
+from rhoscale.structures.strain import strain_matrix
+
+
+class EngineMaker(Protocol):
+    """Makes an engine from its settings, pseudopotential files and a scratch folder."""
+
+    def __call__(self, config: EngineConfig, *, files: Mapping[str, PseudopotentialFile], scratch: Path) -> Engine:
+        """Make the engine."""
+        ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a task; ``text`` says it in words."""
+
+    task: Task
+    state: Literal["thermalising", "labelling", "done", "failed", "busy"]
+    text: str = ""
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of :func:`generate` left.
+
+    Attributes:
+        done: Records of tasks finished by this call.
+        failed: Task and message of each that failed; they are tried again by the next call.
+        busy: Tasks that another process is at.
+        remaining: Tasks of the recipe that are still open.
+    """
+
+    done: list[Record] = field(default_factory=list)
+    failed: list[tuple[Task, str]] = field(default_factory=list)
+    busy: list[Task] = field(default_factory=list)
+    remaining: int = 0
+
+
+def engine_of(config: EngineConfig, *, files: Mapping[str, PseudopotentialFile], scratch: Path) -> Engine:
+    """The engine that a recipe names, on one thread."""
+    return make_engine(config.program, config.settings(), files, scratch=scratch)
+
+
+def open_tasks(
+    config: GenerateConfig, *, only: Sequence[str] = (), limit: int | None = None
+) -> tuple[SnapshotStore | None, list[Task], list[Task]]:
+    """The store (if it exists), all tasks of the chosen batches, and those of them that are not finished.
+
+    Raises:
+        InputError: A batch of ``only`` is not in the recipe.
+        DatasetError: A finished task has another role in the store than in the recipe.
+    """
+    known = [b.name for b in config.batch]
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        raise InputError(f"no batch {', '.join(unknown)} in the recipe; there are {', '.join(known)}")
+    tasks = [t for t in plan_generation(config) if not only or t.batch.name in only]
+    store = SnapshotStore.open(config.output) if (config.output / "dataset.toml").exists() else None
+    finished = {r.task: r for r in store.records()} if store else {}
+    for task in tasks:
+        record = finished.get(task.name)
+        if record is not None and (record.role, record.subsets) != (task.batch.role, task.batch.subsets):
+            raise DatasetError(
+                f"{task.name} is kept as {record.role} {list(record.subsets)}, the recipe says {task.batch.role} "
+                f"{list(task.batch.subsets)}; splits are fixed: give the batch another name, or delete its records"
+            )
+    todo = [t for t in tasks if t.name not in finished]
+    return store, tasks, todo if limit is None else todo[:limit]
+
+
+def generate(
+    config: GenerateConfig,
+    *,
+    jobs: int = 1,
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    engine_maker: EngineMaker = engine_of,
+    on_event: Callable[[Event], None] | None = None,
+) -> Outcome:
+    """Make the snapshots of a recipe that are not there yet.
+
+    Each finished one is kept at once; a killed or interrupted call loses only what was running, and the same call
+    goes on from there. A failed label never becomes data.
+
+    Args:
+        config: The recipe.
+        jobs: DFT runs side by side.
+        only: Names of batches; all if empty.
+        limit: At most so many snapshots in this call.
+        engine_maker: Makes the engine from its settings, pseudopotential files and scratch folder.
+        on_event: Told of each start, end and failure; called from several threads, one at a time.
+    """
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1; got {jobs}")
+    _, _, todo = open_tasks(config, only=only, limit=limit)
+    store = SnapshotStore.create(config.output, name=config.name, description=config.description)
+    files = pseudopotential_files(config)
+    outcome = Outcome()
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        if on_event is not None:
+            with lock:
+                on_event(event)
+
+    def one(task: Task, scratch: Path) -> Record | None:
+        with _claim(store.work / "locks" / f"{task.name}.lock", blocking=False) as mine:
+            if not mine or store.record(task.name) is not None:
+                return None
+            maker = partial(engine_maker, files=files, scratch=scratch)
+            snapshot = make_snapshot(task, store.work, maker, tell)
+            with lock:
+                return store.add(
+                    snapshot, task=task.name, batch=task.batch.name, role=task.batch.role, subsets=task.batch.subsets
+                )
+
+    with _scratch(store.work / "dft") as scratch:
+        try:
+            _run_all(todo, partial(one, scratch=scratch), jobs, outcome, tell)
+        finally:
+            store.freeze()
+    remaining = len(open_tasks(config, only=only)[2])
+    return Outcome(outcome.done, outcome.failed, outcome.busy, remaining)
+
+
+def _run_all(
+    todo: Sequence[Task],
+    one: Callable[[Task], Record | None],
+    jobs: int,
+    outcome: Outcome,
+    tell: Callable[[Event], None],
+) -> None:
+    executor = ThreadPoolExecutor(max_workers=jobs)
+    futures: dict[Future[Record | None], Task] = {executor.submit(one, task): task for task in todo}
+    try:
+        for future in as_completed(futures):
+            task = futures[future]
+            try:
+                record = future.result()
+            except RhoscaleError as error:
+                outcome.failed.append((task, str(error)))
+                tell(Event(task, "failed", str(error)))
+                continue
+            if record is None:
+                outcome.busy.append(task)
+                tell(Event(task, "busy", "another process is at it"))
+            else:
+                outcome.done.append(record)
+                tell(Event(task, "done", f"{record.core_seconds:.0f} core-s", record))
+    finally:
+        # After an interrupt the runs that are under way end, and are kept; nothing new starts.
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def make_snapshot(
+    task: Task, work: Path, maker: Callable[[EngineConfig], Engine], tell: Callable[[Event], None]
+) -> Snapshot:
+    """Thermalise a task's structure and label it."""
+    tell(Event(task, "thermalising"))
+    structure, scale = _thermal_structure(task, work, maker)
+    memory = structure.decorrelation
+    tell(
+        Event(
+            task,
+            "labelling",
+            f"T={structure.mean_temperature:.0f} K, memory {memory.time_fs:.0f} fs, waited {memory.ratio:.1f} times it"
+            + ("" if memory.enough else ": TOO SHORT, raise equilibration_fs or spacing_fs"),
+        )
+    )
+    state = maker(task.engine).ground_state(structure.system)
+    return snapshot_of(state, _origin(task, structure, scale))
+
+
+def _thermal_structure(
+    task: Task, work: Path, maker: Callable[[EngineConfig], Engine]
+) -> tuple[ThermalStructure, float]:
+    settings, ab_initio = task.thermostat, task.batch.ab_initio
+    potential = classical_calculator(settings.forces)
+    scale = equilibrium_scale(potential, task.batch.structure.perfect(task.seed))
+    count = settings.snapshots_per_trajectory
+    classical = Schedule(settings.equilibration_fs, settings.spacing_fs, count if ab_initio is None else 1)
+    stages = [Stage(ScaledCalculator(potential, scale), classical)]
+    if ab_initio is not None and task.dynamics_engine is not None:
+        schedule = Schedule(ab_initio.duration_fs, settings.spacing_fs, count)
+        stages.append(Stage(EngineCalculator(maker(task.dynamics_engine)), schedule, checkpoint_every=1))
+    thermostat = Thermostat(task.temperature, settings.timestep_fs, settings.damping_fs)
+    folder = work / "trajectories"
+    with _claim(folder / f"{task.run}.lock", blocking=True):
+        structures = thermalise(
+            task.batch.structure.build(task.seed, task.strain),
+            stages,
+            thermostat,
+            task.seed,
+            checkpoint=folder / task.run,
+        )
+    return structures[task.frame], scale
+
+
+def _origin(task: Task, structure: ThermalStructure, scale: float) -> dict[str, Any]:
+    batch = task.batch
+    return {
+        "task": task.name,
+        "batch": batch.name,
+        "trajectory": task.trajectory,
+        "kind": task.kind,
+        "index": task.frame,
+        "temperature": task.temperature,
+        "seed": task.seed,
+        "structure": plain(batch.structure),
+        "strain_voigt": _voigt(task),
+        "volume_per_atom_bohr3": structure.system.volume / len(structure.system),
+        "method": "classical" if batch.ab_initio is None else "ab-initio",
+        "thermostat": {"name": "Nose-Hoover chain of 3", **plain(task.thermostat)},
+        "calculator": {"name": task.thermostat.forces, "length_scale": scale, "ase": ase.__version__},
+        "ab_initio": None
+        if batch.ab_initio is None or task.dynamics_engine is None
+        else {"duration_fs": batch.ab_initio.duration_fs, "engine": plain(task.dynamics_engine)},
+        "sampling_core_seconds": 0.0 if batch.ab_initio is None else round(structure.stage_seconds, 1),
+        **structure.to_dict(),
+    }
+
+
+def _voigt(task: Task) -> list[float]:
+    e = strain_matrix(task.strain)
+    return [float(v) for v in (e[0, 0], e[1, 1], e[2, 2], 2 * e[1, 2], 2 * e[0, 2], 2 * e[0, 1])]
+
+
+def pseudopotential_files(config: GenerateConfig) -> dict[str, PseudopotentialFile]:
+    """The pseudopotentials of a recipe, one for each element of its structures.
+
+    Raises:
+        InputError: An element has none.
+    """
+    elements = sorted({e for b in config.batch for e in b.structure.perfect(b.seed).elements})
+    chosen = config.pseudopotentials
+    if chosen.folder is None:
+        return {e: gth_pseudopotential(e, chosen.valence.get(e)) for e in elements}
+    found = folder_pseudopotentials(chosen.folder)
+    missing = [e for e in elements if e not in found]
+    if missing:
+        raise InputError(f"{chosen.folder} holds no pseudopotential for {', '.join(missing)}; put a UPF file there")
+    return {e: found[e] for e in elements}
+
+
+@contextmanager
+def _claim(path: Path, *, blocking: bool) -> Iterator[bool]:
+    """Hold a file lock, which ends with the process however it ends; gives whether it was free."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A scratch folder of this call; those that killed calls left are removed, those of failed runs stay till then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        with _claim(old / "lock", blocking=False) as free:
+            if free:
+                shutil.rmtree(old, ignore_errors=True)
+    mine = Path(tempfile.mkdtemp(dir=folder))
+    with _claim(mine / "lock", blocking=True):
+        yield mine

@@ -1,0 +1,53 @@
+"""Vacancies: atoms taken out of a crystal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rhoscale.errors import StructureError
+from rhoscale.system import System
+
+
+def remove_atoms(system: System, indices: np.ndarray | list[int]) -> System:
+    """Leave out the atoms of the given numbers.
+
+    Raises:
+        StructureError: Nothing would be left.
+    """
+    keep = np.setdiff1d(np.arange(len(system)), np.asarray(indices, dtype=int))
+    if len(keep) == 0:
+        raise StructureError(f"all {len(system)} atoms would be removed; leave at least one")
+    return System(system.cell, system.positions[keep], system.species[keep])
+
+
+def vacancies(system: System, count: int, rng: np.random.Generator) -> System:
+    """Remove atoms chosen at random.
+
+    Raises:
+        StructureError: The count is negative or reaches the number of atoms.
+    """
+    if not 0 <= count < len(system):
+        raise StructureError(f"{count} vacancies in a cell of {len(system)} atoms; expected 0 to {len(system) - 1}")
+    return remove_atoms(system, rng.choice(len(system), size=count, replace=False))
+
+
+def divacancy(system: System, rng: np.random.Generator) -> System:
+    """Remove a pair of nearest neighbours, the pair chosen at random.
+
+    Raises:
+        StructureError: The cell has fewer than three atoms.
+    """
+    if len(system) < 3:
+        raise StructureError(f"a divacancy needs a cell of at least three atoms; got {len(system)}")
+    first = int(rng.integers(len(system)))
+    distances = _minimum_image_distances(system, first)
+    distances[first] = np.inf
+    nearest = np.flatnonzero(distances < distances.min() * 1.05)
+    return remove_atoms(system, [first, int(rng.choice(nearest))])
+
+
+def _minimum_image_distances(system: System, atom: int) -> np.ndarray:
+    shifts = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) @ system.cell
+    scaled = system.scaled_positions
+    separation = (scaled - scaled[atom]) @ system.cell
+    return np.asarray(np.linalg.norm(separation[:, None, :] + shifts[None, :, :], axis=2).min(axis=1))
