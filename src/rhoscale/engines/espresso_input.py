@@ -10,6 +10,7 @@ from rhoscale.system import PseudopotentialIdentity, System
 from rhoscale.units import RYDBERG_PER_HARTREE
 
 PREFIX = "rhoscale"
+DENSITY_CUTOFF_FACTOR = 4  # products of two orbitals reach twice their wave number
 SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
 
 
@@ -67,7 +68,7 @@ def pw_input(
         "/",
         "&SYSTEM",
         f"  ibrav = 0, nat = {len(system)}, ntyp = {len(system.elements)}",
-        f"  ecutwfc = {cutoff:.12g}, ecutrho = {4 * cutoff:.12g}",
+        f"  ecutwfc = {cutoff:.12g}, ecutrho = {DENSITY_CUTOFF_FACTOR * cutoff:.12g}",
         *_occupation_lines(settings),
         "  nosym = .true.",
         "/",

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rhoscale.engines.espresso_files import EspressoOutput, read_charge_density, read_output, write_charge_density
-from rhoscale.engines.espresso_input import PREFIX, SelfConsistency, pw_input
+from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR, PREFIX, SelfConsistency, pw_input
+from rhoscale.engines.espresso_output import EspressoOutput, read_output
 from rhoscale.engines.interface import DFTSettings, GroundState
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
 from rhoscale.errors import EngineError, FormatError, RhoscaleError
+from rhoscale.formats.espresso import read_charge_density_dat, write_charge_density_dat
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
 
@@ -63,7 +64,7 @@ class EspressoRun:
         if output.forces is None:
             raise self._failure("wrote no forces", folder)
         try:
-            density = read_charge_density(_save(folder) / "charge-density.dat", settings.density_cutoff)
+            density = read_charge_density_dat(_save(folder) / "charge-density.dat").density
         except FormatError as error:
             raise self._failure(f"left an unusable density: {error}", folder) from error
         if abs(density.electrons - electrons) > 1e-5 * electrons:
@@ -72,7 +73,9 @@ class EspressoRun:
             shutil.rmtree(folder, ignore_errors=True)
         return GroundState(
             system=system,
-            density=FourierDensity(system.cell, settings.density_cutoff, density.millers, density.coefficients),
+            density=FourierDensity.from_coefficients(
+                system.cell, density.millers, density.coefficients, settings.density_cutoff
+            ),
             electrons=electrons,
             pseudopotentials={element: identities[element] for element in system.elements},
             energies=output.energies,
@@ -106,8 +109,11 @@ class EspressoRun:
             identities = {element: file.identity for element, file in pseudopotentials.items()}
             if initial_density is not None:
                 _save(folder).mkdir(parents=True)
-                write_charge_density(
-                    _save(folder) / "charge-density.dat", initial_density, gamma_only=settings.gamma_only
+                write_charge_density_dat(
+                    _save(folder) / "charge-density.dat",
+                    initial_density,
+                    cutoff=DENSITY_CUTOFF_FACTOR * settings.cutoff,
+                    gamma_only=settings.gamma_only,
                 )
             text = pw_input(
                 system,

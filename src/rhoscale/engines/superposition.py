@@ -19,11 +19,11 @@ from rhoscale.units import BOHR_PER_ANGSTROM
 FloatArray = NDArray[np.float64]
 
 RANGE = 9.0  # Bohr: pairs farther apart neither bind nor deform each other
-DENSITY_WIDTH = 0.6  # standard deviation of an isolated atom's density, covalent radii
+DENSITY_WIDTH = 0.65  # standard deviation of an isolated atom's density, covalent radii
 BOND_LENGTH = 1.2  # minimum of the pair energy, sums of covalent radii
 BOND_ENERGY = 0.01  # Hartree
 BOND_STIFFNESS = 0.6  # 1 / Bohr
-CONTRACTION = 0.05  # relative loss of width for each neighbour at the bond length
+CONTRACTION = 0.01  # relative loss of width for each neighbour at the bond length
 POLARISATION = 0.1  # Bohr of shift towards a neighbour at the bond length
 TOY_NAME = "toy"
 

@@ -1,4 +1,4 @@
-"""The files that Quantum ESPRESSO leaves in ``<prefix>.save``: ``data-file-schema.xml`` and ``charge-density.dat``."""
+"""What Quantum ESPRESSO says about a finished run: ``data-file-schema.xml``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhoscale.errors import FormatError
-from rhoscale.refinement import FourierDensity, kinetic_energies
 from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
@@ -135,79 +134,3 @@ def _child(element: ET.Element, path: str) -> ET.Element:
 
 def _numbers(element: ET.Element) -> FloatArray:
     return np.array([float(word) for word in (element.text or "").split()])
-
-
-def read_charge_density(path: str | Path, cutoff: float | None = None) -> FourierDensity:
-    """Read ``charge-density.dat``: Fourier coefficients of the valence pseudo-density.
-
-    The file holds Fortran records: (gamma_only, waves, spins), reciprocal vectors, Miller indices, coefficients.
-
-    Args:
-        path: The file.
-        cutoff: Sphere to keep, Hartree; the whole of the file's sphere if None.
-
-    Raises:
-        FormatError: The file is missing, truncated, spin-polarised or of another format.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FormatError(
-            f"{path} cannot be read ({error}); expected the charge-density.dat of a Quantum ESPRESSO run"
-        ) from error
-    records = _fortran_records(data, Path(path))
-    if len(records) != 4 or len(records[0]) != 12 or len(records[1]) != 72:
-        raise FormatError(
-            f"{path} holds {len(records)} records; expected 4 (flags, reciprocal vectors, waves, coefficients of an "
-            f"unpolarised density); run without spin polarisation and without HDF5"
-        )
-    _, waves, _ = np.frombuffer(records[0], dtype="<i4")
-    cell = 2 * np.pi * np.linalg.inv(np.frombuffer(records[1], dtype="<f8").reshape(3, 3)).T
-    millers = np.frombuffer(records[2], dtype="<i4").reshape(-1, 3)
-    coefficients = np.frombuffer(records[3], dtype="<c16")
-    if not len(millers) == len(coefficients) == waves:
-        raise FormatError(
-            f"{path} announces {waves} waves but holds {len(millers)} indices and {len(coefficients)} coefficients; "
-            f"the file is damaged"
-        )
-    if cutoff is None:
-        cutoff = float(kinetic_energies(cell, millers).max())
-    return FourierDensity.from_coefficients(cell, millers, coefficients, cutoff)
-
-
-def write_charge_density(path: str | Path, density: FourierDensity, *, gamma_only: bool) -> None:
-    """Write ``charge-density.dat`` in the form that ``startingpot = 'file'`` reads.
-
-    Args:
-        path: The file.
-        density: What to write.
-        gamma_only: Whether the run that will read it samples Gamma alone: such a run keeps half the sphere.
-    """
-    millers, coefficients = density.millers.astype("<i4"), density.coefficients.astype("<c16")
-    if not gamma_only:
-        other = (millers != 0).any(axis=1)
-        millers = np.concatenate([millers, -millers[other]])
-        coefficients = np.concatenate([coefficients, np.conj(coefficients[other])])
-    order = np.argsort(kinetic_energies(density.cell, millers), kind="stable")
-    reciprocal = 2 * np.pi * np.linalg.inv(density.cell).T
-    flags = np.array([int(gamma_only), len(millers), 1], dtype="<i4")
-    with Path(path).open("wb") as file:
-        for record in (flags, reciprocal.astype("<f8"), millers[order], coefficients[order]):
-            mark = np.array([record.nbytes], dtype="<i4").tobytes()
-            file.write(mark + np.ascontiguousarray(record).tobytes() + mark)
-
-
-def _fortran_records(data: bytes, path: Path) -> list[bytes]:
-    records: list[bytes] = []
-    start = 0
-    while start < len(data):
-        length = int.from_bytes(data[start : start + 4], "little")
-        end = start + 4 + length
-        if length < 0 or data[end : end + 4] != data[start : start + 4]:
-            raise FormatError(
-                f"{path} ends or breaks inside record {len(records) + 1} (byte {start} of {len(data)}); "
-                f"expected whole Fortran records; the file is truncated or of another format"
-            )
-        records.append(data[start + 4 : end])
-        start = end + 4
-    return records
