@@ -82,7 +82,7 @@ def charge_density_file(
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise FormatError(f"{file} has {bad} coefficients that are not finite numbers; expected none; redo the run")
-    cell = 2 * np.pi * np.linalg.inv(reciprocal).T
+    cell = np.asarray(2 * np.pi * np.linalg.inv(reciprocal).T, dtype=np.float64)
     cutoff = float(kinetic_energies(cell, millers).max())
     density = FourierDensity.from_coefficients(cell, millers, values, cutoff)
     return ChargeDensityFile(density, gamma_only, millers, spin_components)
