@@ -1,1 +1,64 @@
+"""Features of a point from the atoms around it: specifications, and the one door to every family."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rhoscale.descriptors.interface import Describer, DescriptorSpec, Features, FloatArray
+from rhoscale.descriptors.scalar_products import fast as scalar_products
+from rhoscale.descriptors.scalar_products.spec import ScalarProducts
+from rhoscale.errors import InputError
+from rhoscale.system import System
+
+__all__ = ["Describer", "DescriptorSpec", "ScalarProducts", "describe", "describer", "spec_from_dict"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family of descriptors is read from plain values and prepared for a crystal."""
+
+    from_dict: Callable[[Mapping[str, Any]], DescriptorSpec]
+    describer: Callable[[System, Any], Describer]
+
+
+FAMILIES: dict[str, Family] = {
+    "scalar-products": Family(ScalarProducts.from_dict, scalar_products.scalar_product_describer),
+}
+
+
+def spec_from_dict(values: Mapping[str, Any]) -> DescriptorSpec:
+    """Rebuild a specification from ``to_dict``, by its ``family``.
+
+    Raises:
+        InputError: The family is unknown, or its values cannot be used.
+    """
+    return _family(str(values.get("family"))).from_dict(values)
+
+
+def describer(system: System, spec: DescriptorSpec) -> Describer:
+    """Prepare the features of any points in a crystal; build it once and call it for every tile.
+
+    Raises:
+        ModelError: The crystal holds an element that the specification does not know.
+        StructureError: It lacks an element that the specification needs.
+    """
+    return _family(spec.family).describer(system, spec)
+
+
+def describe(points: FloatArray, system: System, spec: DescriptorSpec) -> Features:
+    """Describe points [n, 3], Bohr, in a crystal by features [n, spec.size].
+
+    Raises:
+        InputError: The points are not finite coordinates [n, 3].
+        ModelError: The crystal holds an element that the specification does not know.
+        StructureError: It lacks an element that the specification needs.
+    """
+    return describer(system, spec)(points)
+
+
+def _family(name: str) -> Family:
+    if name not in FAMILIES:
+        raise InputError(f"descriptor family {name!r} is unknown; expected one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]

@@ -1,0 +1,1 @@
+"""The paper's descriptors: distances to the nearest atoms and cosines at the point (sections IV.C-D)."""
