@@ -25,6 +25,7 @@ INPUT_NAME = "pw.in"
 LOG_NAME = "pw.out"
 LOG_LINES_SHOWN = 12
 NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
+ABORT_NOTICE = "MPI_ABORT was invoked"  # Open MPI's words after the program's own last ones
 NO_DAEMON = {"OMPI_MCA_ess_singleton_isolated": "1"}  # else Open MPI starts a daemon beside a program on its own
 
 
@@ -175,7 +176,8 @@ class EspressoRun:
 
     def _failure(self, what: str, folder: Path) -> EngineError:
         log = folder / LOG_NAME
-        lines = log.read_text(errors="replace").rstrip().splitlines() if log.exists() else []
+        text = log.read_text(errors="replace") if log.exists() else ""
+        lines = text.split(ABORT_NOTICE)[0].rstrip(" -\n").splitlines()
         shown = "\n".join(f"  | {line}" for line in lines[-LOG_LINES_SHOWN:]) or "  | (nothing)"
         return EngineError(
             f"{self.name} {what}; expected a converged run, and nothing is taken from this one; "
