@@ -1,0 +1,9 @@
+"""Smooth body-ordered features: radial sums and power spectra of the atoms around a point."""
+
+from __future__ import annotations
+
+from rhoscale.descriptors.smooth.fast import cluster_describer, smooth_describer
+from rhoscale.descriptors.smooth.reference import describe_by_definition
+from rhoscale.descriptors.smooth.spec import AngularSet, RadialSet, Smooth
+
+__all__ = ["AngularSet", "RadialSet", "Smooth", "cluster_describer", "describe_by_definition", "smooth_describer"]

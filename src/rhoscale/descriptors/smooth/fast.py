@@ -1,0 +1,237 @@
+"""The smooth descriptor at speed: sixteen neighbouring points share their atoms."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import config, njit
+from numpy.typing import NDArray
+
+from rhoscale.descriptors.bricks import cut_into_bricks
+from rhoscale.descriptors.interface import Features
+from rhoscale.descriptors.lanes import LANES
+from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, periodic_cell_list, within
+from rhoscale.descriptors.smooth.kernel import CHUNK, angular_rows, neighbour_density, power_spectrum, radial_sums
+from rhoscale.descriptors.smooth.spec import Smooth
+from rhoscale.errors import HaloError, InputError, ModelError
+from rhoscale.system import System
+
+FloatArray = NDArray[np.float64]
+
+BRICKS_PER_TASK = 32
+
+
+@dataclass(frozen=True)
+class SmoothDescriber:
+    """Smooth features among fixed atoms; may be called from several threads at once.
+
+    Attributes:
+        spec: Which features.
+        atoms: The atoms, sorted.
+    """
+
+    spec: Smooth
+    atoms: CellList
+
+    def __call__(self, points: FloatArray, threads: int | None = None) -> Features:
+        """Describe points [n, 3], Bohr, by float32 features [n, size]; the result does not depend on ``threads``.
+
+        Raises:
+            InputError: The points are not finite coordinates [n, 3].
+        """
+        points = np.ascontiguousarray(points, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
+            raise InputError(f"points must be finite coordinates [n, 3] in Bohr; got shape {points.shape}")
+        features = np.empty((len(points), self.spec.size), dtype=np.float32)
+        if len(points) == 0:
+            return features
+        bricks = cut_into_bricks(points)
+        starts = range(0, len(bricks.bricks) - 1, BRICKS_PER_TASK)
+
+        def work(start: int) -> None:
+            stop = min(start + BRICKS_PER_TASK, len(bricks.bricks) - 1)
+            _describe_bricks(points, bricks, start, stop, self.atoms, *self._tables, features)
+
+        workers = min(threads or config.NUMBA_NUM_THREADS, len(starts))  # type: ignore[attr-defined]
+        if workers == 1:
+            for start in starts:
+                work(start)
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(work, starts))
+        return features
+
+    @cached_property
+    def _tables(self) -> tuple[NDArray[np.int64], NDArray[np.float32], FloatArray]:
+        """Count, degree (0: sums only) and rank of the cutoff of each set; its functions' constants; the cutoffs."""
+        sets = [(s.count, 0, s.cutoff) for s in self.spec.radial]
+        sets += [(s.count, s.degree, s.cutoff) for s in self.spec.angular]
+        cutoffs = np.unique([cutoff for _, _, cutoff in sets])
+        shapes = [(count, degree, int(np.searchsorted(cutoffs, cutoff))) for count, degree, cutoff in sets]
+        soft = self.spec.softening
+        constants = []
+        for _, _, cutoff in sets:
+            scale = 2.0 / (np.hypot(cutoff, soft) - soft)
+            constants.append((1.0 / cutoff**2, scale, -1.0 - scale * soft, soft**2))
+        return np.array(shapes, dtype=np.int64), np.array(constants, dtype=np.float32), cutoffs
+
+
+def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
+    """Prepare the features of any points in a crystal.
+
+    Raises:
+        ModelError: The crystal holds an element that the specification does not know.
+    """
+    _check_elements(system.elements, spec)
+    return SmoothDescriber(spec, periodic_cell_list(system, spec.elements))
+
+
+def cluster_describer(positions: FloatArray, species: NDArray[np.str_], spec: Smooth, halo: float) -> SmoothDescriber:
+    """Prepare the features of a tile from its own atoms and those of its halo, standing alone.
+
+    Args:
+        positions: [n, 3], Bohr; every atom of the crystal within ``halo`` of any point that will be asked for.
+        species: Chemical symbols [n].
+        spec: Which features.
+        halo: Bohr.
+
+    Raises:
+        HaloError: The halo is thinner than the reach of the features.
+        ModelError: There is an element that the specification does not know.
+    """
+    _check_elements(tuple(np.unique(species).tolist()), spec)
+    if halo < spec.reach:
+        raise HaloError(
+            f"the features reach {spec.reach:g} Bohr, beyond the {halo:g} Bohr halo; use halo={spec.reach:g} or more"
+        )
+    kinds = np.searchsorted(np.asarray(spec.elements), species).astype(np.int64)
+    return SmoothDescriber(spec, cluster_cell_list(np.asarray(positions, np.float64), kinds, len(spec.elements)))
+
+
+def _check_elements(elements: tuple[str, ...], spec: Smooth) -> None:
+    unknown = sorted(set(elements) - set(spec.elements))
+    if unknown:
+        raise ModelError(
+            f"the features know {', '.join(spec.elements)}; the structure also holds {', '.join(unknown)}; "
+            f"use a model of all these elements"
+        )
+
+
+@njit(nogil=True, cache=True)
+def _describe_bricks(  # type: ignore[no-untyped-def]
+    points, bricks, start, stop, atoms, shapes, constants, cutoffs, features
+):
+    kinds = len(atoms.starts)
+    size = features.shape[1]
+    capacity = 512
+    vectors = np.empty((kinds, 3, capacity))
+    indices = np.empty(capacity, dtype=np.int64)
+    near = np.empty((kinds, 3, capacity), dtype=np.float32)
+    found = np.zeros(kinds, dtype=np.int64)
+    ends = np.zeros((kinds, len(cutoffs)), dtype=np.int64)
+    block = np.empty(3 * LANES, dtype=np.float32)
+    state = np.empty(3 * CHUNK * LANES, dtype=np.float32)
+    rows = angular_rows(shapes[:, 1].max())
+    functions = np.empty(CHUNK * (shapes[:, 0].max() + 1) * LANES, dtype=np.float32)
+    angles = np.zeros(CHUNK * rows * LANES, dtype=np.float32)
+    sums = np.empty((kinds + 1, (shapes[:, 0].max() + 1) * rows * LANES), dtype=np.float32)
+    table = np.empty((size + 8) * LANES, dtype=np.float32)
+    for brick in range(start, stop):
+        first, last = bricks.bricks[brick], bricks.bricks[brick + 1]
+        centre, spread = _middle(points, bricks.order[bricks.blocks[first] : bricks.blocks[last]])
+        for kind in range(kinds):
+            found[kind] = within(atoms, kind, centre, cutoffs[-1] + spread, vectors[kind], indices)
+        if found.max() > capacity:
+            capacity = found.max() + found.max() // 4
+            vectors = np.empty((kinds, 3, capacity))
+            indices = np.empty(capacity, dtype=np.int64)
+            near = np.empty((kinds, 3, capacity), dtype=np.float32)
+            for kind in range(kinds):
+                within(atoms, kind, centre, cutoffs[-1] + spread, vectors[kind], indices)
+        for b in range(first, last):
+            members = bricks.order[bricks.blocks[b] : bricks.blocks[b + 1]]
+            middle, radius = _middle(points, members)
+            for lane in range(LANES):
+                i = members[min(lane, len(members) - 1)]
+                for axis in range(3):
+                    block[axis * LANES + lane] = points[i, axis] - middle[axis]
+            for kind in range(kinds):
+                _nearest_first(
+                    vectors[kind], found[kind], middle - centre, cutoffs, radius, indices, near[kind], ends[kind]
+                )
+            _describe_block(block, near, ends, shapes, constants, state, functions, angles, sums, table)
+            for lane in range(len(members)):
+                for f in range(size):
+                    features[members[lane], f] = table[f * LANES + lane]
+
+
+@njit(nogil=True, cache=True)
+def _middle(points, members):  # type: ignore[no-untyped-def]
+    """Middle of the box around some points, and their largest distance from it."""
+    low = np.full(3, np.inf)
+    high = np.full(3, -np.inf)
+    for i in members:
+        for c in range(3):
+            low[c] = min(low[c], points[i, c])
+            high[c] = max(high[c], points[i, c])
+    middle = 0.5 * (low + high)
+    largest = 0.0
+    for i in members:
+        r2 = 0.0
+        for c in range(3):
+            r2 += (points[i, c] - middle[c]) ** 2
+        largest = max(largest, r2)
+    return middle, np.sqrt(largest)
+
+
+@njit(nogil=True, cache=True)
+def _nearest_first(vectors, found, centre, cutoffs, radius, classes, near, ends):  # type: ignore[no-untyped-def]
+    """Sort atoms by the smallest cutoff that may reach them; ends[c] counts those within cutoff c of any point."""
+    last = len(cutoffs) - 1
+    limits = (cutoffs + radius) ** 2
+    ends[:] = 0
+    for a in range(found):
+        r2 = 0.0
+        for axis in range(3):
+            r2 += (vectors[axis, a] - centre[axis]) ** 2
+        c = 0
+        while c <= last and r2 > limits[c]:
+            c += 1
+        classes[a] = c
+        for d in range(c + 1, last + 1):
+            ends[d] += 1
+    for a in range(found):
+        c = classes[a]
+        if c <= last:
+            for axis in range(3):
+                near[axis, ends[c]] = vectors[axis, a] - centre[axis]
+            ends[c] += 1
+
+
+@njit(nogil=True, cache=True)
+def _describe_block(  # type: ignore[no-untyped-def]
+    block, near, ends, shapes, constants, state, functions, angles, sums, table
+):
+    kinds = len(near)
+    total = sums[kinds]
+    row = 0
+    for s in range(len(shapes)):
+        count, degree, cutoff = shapes[s]
+        if degree == 0:
+            for kind in range(kinds):
+                table[row * LANES : (row + count + 7) * LANES] = 0.0
+                radial_sums(block, near[kind], ends[kind, cutoff], constants[s], count, state, table, row)
+                row += count
+            continue
+        used = (count + 1) // 2 * 2 * angular_rows(degree) * LANES
+        sums[:, :used] = 0.0
+        for kind in range(kinds):
+            neighbour_density(
+                block, near[kind], ends[kind, cutoff], constants[s], count, degree, functions, angles, sums[kind]
+            )
+            total[:used] += sums[kind, :used]
+        for kind in range(kinds):
+            row = power_spectrum(total, sums[kind], count, degree, table, row)

@@ -1,0 +1,210 @@
+"""Radial sums, neighbour densities and power spectra of sixteen points at once.
+
+Tables are flat; one row of a table is sixteen float32, one for each point (:mod:`rhoscale.descriptors.lanes`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from rhoscale.descriptors.lanes import larger, load, square_root, store
+
+CHUNK = 16  # atoms whose functions are held in the first-level cache together
+
+_options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_f = np.float32
+
+
+@njit(forceinline=True, **_options)
+def _load8(table, row):  # type: ignore[no-untyped-def]
+    return (
+        load(table, row),
+        load(table, row + 1),
+        load(table, row + 2),
+        load(table, row + 3),
+        load(table, row + 4),
+        load(table, row + 5),
+        load(table, row + 6),
+        load(table, row + 7),
+    )
+
+
+@njit(forceinline=True, **_options)
+def _store8(table, row, v):  # type: ignore[no-untyped-def]
+    store(table, row, v[0])
+    store(table, row + 1, v[1])
+    store(table, row + 2, v[2])
+    store(table, row + 3, v[3])
+    store(table, row + 4, v[4])
+    store(table, row + 5, v[5])
+    store(table, row + 6, v[6])
+    store(table, row + 7, v[7])
+
+
+@njit(forceinline=True, **_options)
+def _add_products(sums, r, y):  # type: ignore[no-untyped-def]
+    return (
+        sums[0] + r * y[0],
+        sums[1] + r * y[1],
+        sums[2] + r * y[2],
+        sums[3] + r * y[3],
+        sums[4] + r * y[4],
+        sums[5] + r * y[5],
+        sums[6] + r * y[6],
+        sums[7] + r * y[7],
+    )
+
+
+@njit(forceinline=True, **_options)
+def _vectors(block, atoms, a):  # type: ignore[no-untyped-def]
+    x = atoms[0, a] - load(block, 0)
+    y = atoms[1, a] - load(block, 1)
+    z = atoms[2, a] - load(block, 2)
+    return x, y, z, x * x + y * y + z * z
+
+
+@njit(forceinline=True, **_options)
+def _cutoff(r2, radial):  # type: ignore[no-untyped-def]
+    t = larger(_f(1.0) - r2 * radial[0], _f(0.0))
+    return t * t * t
+
+
+@njit(**_options)
+def radial_sums(block, atoms, last, radial, count, state, sums, at):  # type: ignore[no-untyped-def]
+    """Add sum_I phi_n(|r - R_I|), with n < count rounded up to eight, to the rows of ``sums`` from ``at``."""
+    for begin in range(0, last, CHUNK):
+        size = min(begin + CHUNK, last) - begin
+        for a in range(size):
+            _, _, _, r2 = _vectors(block, atoms, begin + a)
+            xi = square_root(r2 + radial[3]) * radial[1] + radial[2]
+            f = _cutoff(r2, radial)
+            store(state, 3 * a, xi + xi)
+            store(state, 3 * a + 1, f)
+            store(state, 3 * a + 2, f * xi)
+        for n in range(0, count, 8):
+            v = _load8(sums, at + n)
+            for a in range(size):
+                t = load(state, 3 * a)
+                g = load(state, 3 * a + 1)
+                h = load(state, 3 * a + 2)
+                i = t * h - g
+                j = t * i - h
+                k = t * j - i
+                m = t * k - j
+                o = t * m - k
+                p = t * o - m
+                v = (v[0] + g, v[1] + h, v[2] + i, v[3] + j, v[4] + k, v[5] + m, v[6] + o, v[7] + p)
+                g = t * p - o
+                store(state, 3 * a + 1, g)
+                store(state, 3 * a + 2, t * g - p)
+            _store8(sums, at + n, v)
+
+
+@njit(**_options)
+def harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
+    """Write Racah-normalised real solid harmonics, l = 1 ... degree, of (x, y, z) with s = x^2 + y^2 + z^2."""
+    store(table, row, x)
+    store(table, row + 1, y)
+    store(table, row + 2, z)
+    if degree < 2:
+        return
+    zz = z * z
+    xy = x * y
+    c = x * x - y * y
+    store(table, row + 3, xy * _f(np.sqrt(3)))
+    store(table, row + 4, y * z * _f(np.sqrt(3)))
+    store(table, row + 5, zz * _f(1.5) - s * _f(0.5))
+    store(table, row + 6, x * z * _f(np.sqrt(3)))
+    store(table, row + 7, c * _f(np.sqrt(3 / 4)))
+    if degree < 3:
+        return
+    a = (zz * _f(5) - s) * _f(np.sqrt(3 / 8))
+    p = (c + x * x * _f(2)) * y
+    q = (c - y * y * _f(2)) * x
+    store(table, row + 8, p * _f(np.sqrt(5 / 8)))
+    store(table, row + 9, xy * z * _f(np.sqrt(15)))
+    store(table, row + 10, y * a)
+    store(table, row + 11, (zz * _f(2.5) - s * _f(1.5)) * z)
+    store(table, row + 12, x * a)
+    store(table, row + 13, c * z * _f(np.sqrt(15 / 4)))
+    store(table, row + 14, q * _f(np.sqrt(5 / 8)))
+    if degree < 4:
+        return
+    b = zz * _f(7) - s
+    d = (b - s * _f(2)) * z * _f(np.sqrt(5 / 8))
+    store(table, row + 15, xy * c * _f(np.sqrt(35 / 4)))
+    store(table, row + 16, p * z * _f(np.sqrt(35 / 8)))
+    store(table, row + 17, xy * b * _f(np.sqrt(5 / 4)))
+    store(table, row + 18, y * d)
+    store(table, row + 19, (zz * _f(4.375) - s * _f(3.75)) * zz + s * s * _f(0.375))
+    store(table, row + 20, x * d)
+    store(table, row + 21, c * b * _f(np.sqrt(5 / 16)))
+    store(table, row + 22, q * z * _f(np.sqrt(35 / 8)))
+    store(table, row + 23, (c * c - xy * xy * _f(4)) * _f(np.sqrt(35 / 64)))
+
+
+@njit(**_options)
+def neighbour_density(  # type: ignore[no-untyped-def]
+    block, atoms, last, radial, count, degree, functions, angles, sums
+):
+    """Add c_nlm = sum_I R_n(r_I) S_lm(u_I) to rows n * stride + (lm); stride is a multiple of eight."""
+    stride = angular_rows(degree)
+    even = (count + 1) // 2 * 2
+    for begin in range(0, last, CHUNK):
+        size = min(begin + CHUNK, last) - begin
+        for a in range(size):
+            x, y, z, r2 = _vectors(block, atoms, begin + a)
+            soft = r2 + radial[3]
+            rho = square_root(soft)
+            inverse = rho / soft
+            harmonics(x * inverse, y * inverse, z * inverse, r2 * inverse * inverse, degree, angles, a * stride)
+            xi = rho * radial[1] + radial[2]
+            g = _cutoff(r2, radial)
+            h = g * xi
+            xi = xi + xi
+            for n in range(0, even, 2):
+                store(functions, a * even + n, g)
+                store(functions, a * even + n + 1, h)
+                g = xi * h - g
+                h = xi * g - h
+        for n in range(0, even, 2):
+            for m in range(0, stride, 8):
+                row = n * stride + m
+                v = _load8(sums, row)
+                w = _load8(sums, row + stride)
+                for a in range(size):
+                    r = load(functions, a * even + n)
+                    s = load(functions, a * even + n + 1)
+                    y8 = _load8(angles, a * stride + m)
+                    v = _add_products(v, r, y8)
+                    w = _add_products(w, s, y8)
+                _store8(sums, row, v)
+                _store8(sums, row + stride, w)
+
+
+@njit(**_options)
+def angular_rows(degree):  # type: ignore[no-untyped-def]
+    """Rows that hold the harmonics l = 1 ... degree, rounded up to eight."""
+    return (degree * (degree + 2) + 7) // 8 * 8
+
+
+@njit(**_options)
+def power_spectrum(a, b, count, degree, features, at):  # type: ignore[no-untyped-def]
+    """Write p_nn'l = 1/2 sum_m (a_nlm b_n'lm + b_nlm a_n'lm), l = 1 ... degree, n <= n'; return the next row."""
+    stride = angular_rows(degree)
+    for l in range(1, degree + 1):
+        low = l * l - 1
+        high = (l + 1) * (l + 1) - 1
+        for n in range(count):
+            for k in range(n, count):
+                i = n * stride
+                j = k * stride
+                p = load(a, i + low) * load(b, j + low) + load(b, i + low) * load(a, j + low)
+                for m in range(low + 1, high):
+                    p = p + load(a, i + m) * load(b, j + m) + load(b, i + m) * load(a, j + m)
+                store(features, at, p * _f(0.5))
+                at += 1
+    return at

@@ -1,0 +1,77 @@
+"""The smooth descriptor by its definition: sums over atoms, and sums over pairs of atoms with Legendre polynomials."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import eval_legendre
+
+from rhoscale.descriptors.smooth.spec import AngularSet, Smooth, radial_functions
+from rhoscale.system import System
+
+FloatArray = NDArray[np.float64]
+
+
+def describe_by_definition(points: FloatArray, system: System, spec: Smooth) -> FloatArray:
+    """Evaluate the features of :class:`Smooth` point by point, in double precision.
+
+    The power spectrum is written without harmonics: by their addition theorem
+
+        p_nn'l = sum_IJ (phi_n(r_I) phi_n'(r_J) + phi_n'(r_I) phi_n(r_J)) / 2 (|u_I| |u_J|)^l P_l(cos angle_IJ)
+
+    over all atoms I and the atoms J of the element.
+
+    Args:
+        points: Cartesian points [n, 3], Bohr.
+        system: The atoms, repeated periodically.
+        spec: What to evaluate.
+
+    Returns:
+        Features [n, spec.size].
+    """
+    return np.array([_describe_point(point, system, spec) for point in np.asarray(points, dtype=np.float64)])
+
+
+def _describe_point(point: FloatArray, system: System, spec: Smooth) -> FloatArray:
+    vectors, species = _atoms_around(point, system, spec.reach)
+    distances = np.linalg.norm(vectors, axis=1)
+    features = [
+        radial_functions(distances[species == e], s.count, s.cutoff, spec.softening).sum(axis=0)
+        for s in spec.radial
+        for e in spec.elements
+    ]
+    features += [
+        _power_spectrum(vectors, distances, species == e, s, spec.softening)
+        for s in spec.angular
+        for e in spec.elements
+    ]
+    return np.concatenate(features)
+
+
+def _atoms_around(point: FloatArray, system: System, reach: float) -> tuple[FloatArray, NDArray[np.str_]]:
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(system.cell), axis=0)
+    home = point - np.floor(point @ np.linalg.inv(system.cell)) @ system.cell
+    images = [range(-int(np.ceil(reach / h)) - 1, int(np.ceil(reach / h)) + 2) for h in heights]
+    shifts = np.array(list(itertools.product(*images))) @ system.cell
+    vectors = (system.scaled_positions @ system.cell)[None, :, :] + shifts[:, None, :] - home
+    species = np.broadcast_to(system.species, vectors.shape[:2])
+    near = np.linalg.norm(vectors, axis=2) < reach
+    return vectors[near], species[near]
+
+
+def _power_spectrum(
+    vectors: FloatArray, distances: FloatArray, chosen: NDArray[np.bool_], angular: AngularSet, softening: float
+) -> FloatArray:
+    functions = radial_functions(distances, angular.count, angular.cutoff, softening)
+    directions = vectors / np.where(distances > 0, distances, 1.0)[:, None]
+    lengths = distances / np.sqrt(distances**2 + softening**2)
+    cosines = np.clip(directions @ directions[chosen].T, -1.0, 1.0)
+    first, second = np.triu_indices(angular.count)
+    spectrum = []
+    for degree in range(1, angular.degree + 1):
+        coupling = np.outer(lengths, lengths[chosen]) ** degree * eval_legendre(degree, cosines)
+        pairs = functions.T @ coupling @ functions[chosen]
+        spectrum.append((0.5 * (pairs + pairs.T))[first, second])
+    return np.concatenate(spectrum)

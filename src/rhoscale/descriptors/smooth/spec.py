@@ -1,0 +1,152 @@
+"""Which radial functions and which harmonics make a smooth descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhoscale.errors import InputError
+
+FloatArray = NDArray[np.float64]
+
+HIGHEST_DEGREE = 4
+
+
+@dataclass(frozen=True)
+class RadialSet:
+    """Functions phi_0 ... phi_(count-1) of the distance that vanish from ``cutoff`` Bohr on.
+
+    Attributes:
+        count: How many functions.
+        cutoff: Where they end, Bohr.
+    """
+
+    count: int
+    cutoff: float
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or not (np.isfinite(self.cutoff) and self.cutoff > 0):
+            raise InputError(
+                f"a radial set needs at least one function and a positive cutoff in Bohr; "
+                f"got count={self.count}, cutoff={self.cutoff}"
+            )
+
+
+@dataclass(frozen=True)
+class AngularSet:
+    """Radial functions times harmonics of degree 1 ... ``degree``, and their power spectrum.
+
+    Attributes:
+        count: How many radial functions.
+        degree: Highest degree l.
+        cutoff: Where they end, Bohr.
+    """
+
+    count: int
+    degree: int
+    cutoff: float
+
+    def __post_init__(self) -> None:
+        RadialSet(self.count, self.cutoff)
+        if not 1 <= self.degree <= HIGHEST_DEGREE:
+            raise InputError(f"the degree of an angular set must be 1 ... {HIGHEST_DEGREE}; got {self.degree}")
+
+    @property
+    def size(self) -> int:
+        """Numbers in a power spectrum p_nn'l with n <= n'."""
+        return self.degree * self.count * (self.count + 1) // 2
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """Smooth body-ordered features of a point r; all are invariant under rotation, translation and permutation.
+
+    With rho(r) = sqrt(r^2 + s^2), xi = 2 (rho(r) - s) / (rho(c) - s) - 1 and Chebyshev polynomials T_n, a set with
+    cutoff c has the functions
+
+        phi_n(r) = T_n(xi) (1 - r^2 / c^2)^3   for r < c, else 0,
+
+    which are analytic in r^2 at the nucleus and have two continuous derivatives at the cutoff. Features are
+
+    - for each radial set and each element e:  sum over atoms I of e of phi_n(|r - R_I|);
+    - for each angular set and each element e:
+      p_nn'l = sum_m (c_nlm c^e_n'lm + c^e_nlm c_n'lm) / 2 with c^e_nlm = sum over I of e of phi_n(r_I) S_lm(u_I),
+      where c is the sum of all c^e, S_lm are solid harmonics and u_I = (R_I - r) / rho(r_I). For one element this is
+      the power spectrum of Bartok, Kondor and Csanyi, Phys. Rev. B 87, 184115 (2013), around a point, not an atom.
+
+    The length grows linearly with the number of elements.
+
+    Attributes:
+        elements: Chemical symbols in alphabetical order.
+        radial: Sets of radial sums.
+        angular: Sets with power spectra.
+        softening: s, Bohr: distances below it are not resolved further.
+    """
+
+    elements: tuple[str, ...]
+    radial: tuple[RadialSet, ...] = (RadialSet(16, 14.0), RadialSet(14, 4.5))
+    angular: tuple[AngularSet, ...] = (AngularSet(6, 4, 9.0),)
+    softening: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.elements or tuple(sorted(set(self.elements))) != tuple(self.elements):
+            raise InputError(
+                f"a descriptor needs different elements in alphabetical order; got {', '.join(self.elements) or 'none'}"
+            )
+        if not self.radial and not self.angular:
+            raise InputError("a smooth descriptor needs at least one radial or angular set; got none")
+        if not (np.isfinite(self.softening) and self.softening > 0):
+            raise InputError(f"the softening must be a positive number of Bohr; got {self.softening}")
+
+    @property
+    def family(self) -> str:
+        """``smooth``."""
+        return "smooth"
+
+    @property
+    def size(self) -> int:
+        """Features of a point."""
+        each = sum(s.count for s in self.radial) + sum(s.size for s in self.angular)
+        return len(self.elements) * each
+
+    @property
+    def two_body_size(self) -> int:
+        """How many features, the first ones, are sums over single atoms."""
+        return len(self.elements) * sum(s.count for s in self.radial)
+
+    @property
+    def reach(self) -> float:
+        """Largest cutoff, Bohr."""
+        return max([s.cutoff for s in self.radial] + [s.cutoff for s in self.angular])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as plain values."""
+        values = asdict(self)
+        return {"family": self.family, **values, "elements": list(self.elements)} | {
+            "radial": [asdict(s) for s in self.radial],
+            "angular": [asdict(s) for s in self.angular],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Smooth:
+        """Rebuild from :meth:`to_dict`."""
+        return cls(
+            elements=tuple(str(e) for e in values["elements"]),
+            radial=tuple(RadialSet(int(s["count"]), float(s["cutoff"])) for s in values["radial"]),
+            angular=tuple(AngularSet(int(s["count"]), int(s["degree"]), float(s["cutoff"])) for s in values["angular"]),
+            softening=float(values["softening"]),
+        )
+
+
+def radial_functions(distances: FloatArray, count: int, cutoff: float, softening: float) -> FloatArray:
+    """Evaluate phi_0 ... phi_(count-1) (see :class:`Smooth`) at distances [...], Bohr; shape [..., count]."""
+    r2 = np.asarray(distances, dtype=np.float64) ** 2
+    far = np.hypot(cutoff, softening)
+    xi = 2.0 * (np.sqrt(r2 + softening**2) - softening) / (far - softening) - 1.0
+    envelope = np.maximum(0.0, 1.0 - r2 / cutoff**2) ** 3
+    angle = np.arccos(np.clip(xi, -1.0, 1.0))
+    return np.cos(np.arange(count) * angle[..., None]) * envelope[..., None]
