@@ -27,24 +27,26 @@ class MeanField:
     """A diagonal Gaussian over parameters.
 
     Attributes:
-        means: Mean of every parameter.
-        log_deviations: Logarithm of the standard deviation, for the parameters that have one.
+        means: Mean of every parameter; kept in alphabetical order, so that a seed and a sum of terms give the
+            same bits after reading from a file.
+        log_deviations: Logarithm of the standard deviation, for the parameters that have one; same order.
     """
 
     means: dict[str, Tensor]
     log_deviations: dict[str, Tensor]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "means", dict(sorted(self.means.items())))
+        object.__setattr__(self, "log_deviations", dict(sorted(self.log_deviations.items())))
 
     def deviations(self) -> dict[str, Tensor]:
         """Standard deviation of the stochastic parameters."""
         return {name: torch.exp(value) for name, value in self.log_deviations.items()}
 
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw one set of parameters, w = mu + s * epsilon (gradients flow to both).
-
-        Names are taken in alphabetical order, so that a seed means the same after reading from a file.
-        """
+        """Draw one set of parameters, w = mu + s * epsilon (gradients flow to both)."""
         drawn = dict(self.means)
-        for name, value in sorted(self.log_deviations.items()):
+        for name, value in self.log_deviations.items():
             noise = torch.randn(value.shape, generator=generator, device=value.device)
             drawn[name] = torch.addcmul(self.means[name], torch.exp(value), noise)
         return drawn
