@@ -30,7 +30,7 @@ def read_npz(path: str | Path) -> DensityFile:
     if not file.is_file():
         raise FormatError(f"no file {file}; expected a .npz archive with {', '.join(ARRAYS)}; check the path")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name in (*ARRAYS, "electrons")}
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise FormatError(
