@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from ase.data import atomic_numbers
 
+from rhoscale.engines.atom import solve_atom
 from rhoscale.engines.gth import gth
 from rhoscale.engines.upf import STARTING_DENSITY, upf_text
 from rhoscale.errors import FormatError, OutputError
@@ -68,7 +68,7 @@ def gth_pseudopotential(element: str, valence: int | None = None) -> Pseudopoten
         InputError: The table holds no such element or valence.
     """
     potential = gth(element, valence)
-    text = upf_text(potential, lambda r: potential.valence * (2 * np.pi) ** -1.5 * np.exp(-(r**2) / 2))
+    text = upf_text(potential, solve_atom(potential).density)
     identity = PseudopotentialIdentity(element, potential.name, float(potential.valence), upf_hash(text))
     return PseudopotentialFile(identity, text)
 
