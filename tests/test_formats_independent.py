@@ -100,7 +100,8 @@ def test_we_read_the_chgcar_of_pymatgen_with_augmentation(tmp_path: Path) -> Non
     augmentation = ["augmentation occupancies   1   3\n", "  0.1000000E+00  0.2000000E+00  0.3000000E+00\n"]
     Chgcar(structure, data, {"total": augmentation, "diff": augmentation}).write_file(str(tmp_path / "CHGCAR"))
     read = read_density_file(tmp_path / "CHGCAR")
-    assert_is_ours(read.system, read.density, length=1e-6, value=1e-6  # pymatgen keeps six decimals of the cell)
+    # pymatgen keeps six decimals of the cell, and so of the volume
+    assert_is_ours(read.system, read.density, length=1e-6, value=1e-6)
     assert "augmentation" in read.note
     assert "magnetisation" in read.note
 
