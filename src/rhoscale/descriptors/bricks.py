@@ -12,8 +12,10 @@ from rhoscale.descriptors.lanes import LANES
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Codes = NDArray[np.uint64]
 
-BITS = 10
+LEVELS = 10
+"""Bits of each coordinate of scattered points along the curve."""
 BLOCK_WIDTH = 3.5
 """A block is cut short rather than wider than this, Bohr: scattered points would share too few atoms."""
 BRICK_WIDTH = 8.0
@@ -36,11 +38,16 @@ class Bricks(NamedTuple):
 
 
 def cut_into_bricks(points: FloatArray) -> Bricks:
-    """Group points [n, 3], Bohr, with their neighbours."""
-    low = points.min(axis=0)
-    width = max(float((points.max(axis=0) - low).max()), 1e-9)
+    """Group points [n, 3], Bohr, with their neighbours.
+
+    The curve of a block of a grid runs through its indices, so that sixteen successive points are 2 x 2 x 4.
+    """
     codes = np.empty(len(points), np.uint64)
-    _hilbert(points, low, (2**BITS - 1) / width, codes)
+    shape = block_shape(points)
+    if shape[0] > 0:
+        _code_block(shape, max(int(shape.max() - 1).bit_length(), 1), codes)
+    else:
+        _code_scattered(points, codes)
     codes.sort()
     order = (codes & np.uint64(0xFFFFFFFF)).astype(np.int64)
     blocks = _cut(points, order, np.arange(len(points) + 1), BLOCK_WIDTH, LANES)
@@ -48,33 +55,102 @@ def cut_into_bricks(points: FloatArray) -> Bricks:
 
 
 @njit(nogil=True, cache=True)
-def _hilbert(points: FloatArray, low: FloatArray, scale: float, codes: NDArray[np.uint64]) -> None:
-    """Index along the Hilbert curve (J. Skilling, AIP Conf. Proc. 707, 381, 2004) above the point's own number."""
-    x = np.empty(3, np.uint32)
-    for n in range(len(points)):
+def block_shape(points: FloatArray) -> IntArray:
+    """Points along each axis if these are a block of a grid in C order, else zeros."""
+    n = len(points)
+    counts = np.ones(3, np.int64)
+    steps = np.zeros((3, 3))
+    stride = 1
+    for axis in range(2, -1, -1):
+        if stride >= n:
+            break
         for c in range(3):
-            x[c] = np.uint32((points[n, c] - low[c]) * scale + 0.5)
-        for level in range(BITS - 1, 0, -1):
-            bit = np.uint32(1 << level)
-            rest = np.uint32(bit - 1)
-            for c in range(3):
-                if x[c] & bit:
-                    x[0] ^= rest
-                else:
-                    swap = (x[0] ^ x[c]) & rest
-                    x[0] ^= swap
-                    x[c] ^= swap
-        x[1] ^= x[0]
-        x[2] ^= x[1]
-        flip = np.uint32(0)
-        for level in range(BITS - 1, 0, -1):
-            if x[2] & np.uint32(1 << level):
-                flip ^= np.uint32((1 << level) - 1)
-        code = np.uint64(0)
-        for level in range(BITS - 1, -1, -1):
-            for c in range(3):
-                code = (code << np.uint64(1)) | np.uint64(((x[c] ^ flip) >> np.uint32(level)) & np.uint32(1))
-        codes[n] = (code << np.uint64(32)) | np.uint64(n)
+            steps[axis, c] = points[stride, c] - points[0, c]
+        while counts[axis] * stride < n and _stands_at(points, counts[axis] * stride, counts[axis], steps[axis]):
+            counts[axis] += 1
+        stride *= counts[axis]
+    if stride != n:
+        return np.zeros(3, np.int64)
+    offset = np.zeros(3)
+    for i in range(counts[0]):
+        for j in range(counts[1]):
+            first = (i * counts[1] + j) * counts[2]
+            for k in range(counts[2]):
+                for c in range(3):
+                    offset[c] = i * steps[0, c] + j * steps[1, c] + k * steps[2, c]
+                if not _stands_at(points, first + k, 1, offset):
+                    return np.zeros(3, np.int64)
+    return counts
+
+
+@njit(nogil=True, cache=True)
+def _stands_at(points: FloatArray, i: int, multiple: int, step: FloatArray) -> bool:
+    error = 0.0
+    for c in range(3):
+        error = max(error, abs(points[i, c] - points[0, c] - multiple * step[c]))
+    return error < 1e-6
+
+
+@njit(nogil=True, cache=True)
+def _code_block(shape: IntArray, levels: int, codes: Codes) -> None:
+    n = 0
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            for k in range(shape[2]):
+                codes[n] = (_hilbert(np.uint32(i), np.uint32(j), np.uint32(k), levels) << np.uint64(32)) | np.uint64(n)
+                n += 1
+
+
+@njit(nogil=True, cache=True)
+def _code_scattered(points: FloatArray, codes: Codes) -> None:
+    low = points[0].copy()
+    width = 1e-9
+    for i in range(len(points)):
+        for c in range(3):
+            low[c] = min(low[c], points[i, c])
+    for i in range(len(points)):
+        for c in range(3):
+            width = max(width, points[i, c] - low[c])
+    scale = ((1 << LEVELS) - 1) / width
+    x = np.empty(3, np.uint32)
+    for i in range(len(points)):
+        for c in range(3):
+            x[c] = np.uint32((points[i, c] - low[c]) * scale + 0.5)
+        codes[i] = (_hilbert(x[0], x[1], x[2], LEVELS) << np.uint64(32)) | np.uint64(i)
+
+
+@njit(nogil=True, cache=True)
+def _hilbert(x0: np.uint32, x1: np.uint32, x2: np.uint32, levels: int) -> np.uint64:
+    """Index along the Hilbert curve of integer coordinates (J. Skilling, AIP Conf. Proc. 707, 381, 2004)."""
+    for level in range(levels - 1, 0, -1):
+        bit = np.uint32(1 << level)
+        rest = np.uint32(bit - 1)
+        if x0 & bit:
+            x0 ^= rest
+        if x1 & bit:
+            x0 ^= rest
+        else:
+            swap = (x0 ^ x1) & rest
+            x0 ^= swap
+            x1 ^= swap
+        if x2 & bit:
+            x0 ^= rest
+        else:
+            swap = (x0 ^ x2) & rest
+            x0 ^= swap
+            x2 ^= swap
+    x1 ^= x0
+    x2 ^= x1
+    flip = np.uint32(0)
+    for level in range(levels - 1, 0, -1):
+        if x2 & np.uint32(1 << level):
+            flip ^= np.uint32((1 << level) - 1)
+    x0, x1, x2 = x0 ^ flip, x1 ^ flip, x2 ^ flip
+    code = np.uint64(0)
+    for level in range(levels - 1, -1, -1):
+        bits = (x0 >> level & 1) << 2 | (x1 >> level & 1) << 1 | x2 >> level & 1
+        code = (code << np.uint64(3)) | np.uint64(bits)
+    return code
 
 
 @njit(nogil=True, cache=True)
@@ -89,8 +165,9 @@ def _cut(points: FloatArray, order: IntArray, pieces: IntArray, width: float, mo
         new = together == most
         for _ in range(2):
             if new:
-                low[:] = np.inf
-                high[:] = -np.inf
+                for c in range(3):
+                    low[c] = np.inf
+                    high[c] = -np.inf
             for i in range(pieces[piece], pieces[piece + 1]):
                 for c in range(3):
                     low[c] = min(low[c], points[order[i], c])

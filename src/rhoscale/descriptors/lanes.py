@@ -81,6 +81,7 @@ _define(operator.mul, floats, lambda builder, a, b: builder.fmul(a, b, flags=_FL
 _define(operator.truediv, floats, lambda builder, a, b: builder.fdiv(a, b, flags=_FLAGS))
 _define(operator.add, words, lambda builder, a, b: builder.add(a, b))
 _define(operator.sub, words, lambda builder, a, b: builder.sub(a, b))
+_define(operator.mul, words, lambda builder, a, b: builder.mul(a, b))
 _define(operator.and_, words, lambda builder, a, b: builder.and_(a, b))
 _define(operator.or_, words, lambda builder, a, b: builder.or_(a, b))
 _define(operator.lshift, words, lambda builder, a, b: builder.shl(a, b))
@@ -118,19 +119,19 @@ def store(typingctx: Any, table: Any, row: Any, value: Any) -> Any:
 
 
 @_operation
-def gather(typingctx: Any, table: Any, index: Any) -> Any:
-    """``table[index]`` for sixteen indices; the table is flat, float32, and every index within it."""
+def gather(typingctx: Any, table: Any, start: Any, index: Any) -> Any:
+    """``table[start + index]`` for sixteen indices; the table is flat, float32, and holds them all."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        data = builder.gep(context.make_array(sig.args[0])(context, builder, args[0]).data, [args[1]])
         value = ir.Constant(context.get_value_type(floats), ir.Undefined)
         for lane in range(LANES):
             position = ir.Constant(ir.IntType(32), lane)
-            offset = builder.zext(builder.extract_element(args[1], position), ir.IntType(64))
+            offset = builder.zext(builder.extract_element(args[2], position), ir.IntType(64))
             value = builder.insert_element(value, builder.load(builder.gep(data, [offset])), position)
         return value
 
-    return floats(table, words), codegen
+    return floats(table, types.intp, words), codegen
 
 
 @_operation

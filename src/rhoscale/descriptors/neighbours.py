@@ -90,7 +90,7 @@ def _sort(
 
 
 @njit(nogil=True, cache=True)
-def within(
+def collect(
     atoms: CellList, kind: int, centre: FloatArray, radius: float, vectors: FloatArray, indices: IntArray
 ) -> int:
     """Collect every atom of one kind within ``radius`` of ``centre``, images included.
@@ -144,6 +144,20 @@ def within(
 
 
 @njit(nogil=True, cache=True)
+def within(atoms: CellList, kind: int, centre: FloatArray, radius: float) -> Any:
+    """Vectors [3, n] from ``centre`` to every atom of one kind within ``radius``, and the sorted atoms' numbers [n]."""
+    expected = atoms.starts[kind, -1] - atoms.starts[kind, 0]
+    capacity = 32 + int(1.5 * expected * 4.19 * radius**3 / atoms.volume)
+    while True:
+        vectors = np.empty((3, capacity))
+        indices = np.empty(capacity, np.int64)
+        found = collect(atoms, kind, centre, radius, vectors, indices)
+        if found <= capacity:
+            return vectors[:, :found], indices[:found]
+        capacity = found
+
+
+@njit(nogil=True, cache=True)
 def radius_of(atoms: CellList, kind: int, count: int) -> float:
     """Radius of the sphere that holds ``count`` atoms of a kind at their mean density, Bohr."""
     present = max(1, atoms.starts[kind, -1] - atoms.starts[kind, 0])
@@ -154,3 +168,25 @@ def radius_of(atoms: CellList, kind: int, count: int) -> float:
 def holds_all(atoms: CellList, kind: int, found: int) -> bool:
     """Whether ``found`` atoms are all that there will ever be: a cluster's last, never a crystal's."""
     return not atoms.periodic and found >= atoms.starts[kind, -1] - atoms.starts[kind, 0]
+
+
+@njit(nogil=True, cache=True)
+def by_distance(distances: FloatArray) -> IntArray:
+    """Numbers of the atoms from the nearest to the farthest; equally far ones stay in order."""
+    order = np.arange(len(distances))
+    gap = 1
+    merged = np.empty_like(order)
+    while gap < len(order):
+        for start in range(0, len(order), 2 * gap):
+            left, middle = start, min(start + gap, len(order))
+            right, end = middle, min(start + 2 * gap, len(order))
+            for place in range(start, end):
+                if left < middle and (right >= end or distances[order[left]] <= distances[order[right]]):
+                    merged[place] = order[left]
+                    left += 1
+                else:
+                    merged[place] = order[right]
+                    right += 1
+        order, merged = merged, order
+        gap *= 2
+    return order

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from rhoscale.descriptors.neighbours import CellList, holds_all, radius_of, within
+from rhoscale.descriptors.neighbours import CellList, by_distance, holds_all, radius_of, within
 from rhoscale.descriptors.scalar_products.spec import NUCLEUS, SHELL_GAP
 from rhoscale.descriptors.scalar_products.tables import NeighbourTable
 
@@ -57,9 +59,10 @@ def describe_one(
             reach = max(reach, distances[m] + table.radius[row])
             if table.radius[row] < np.inf:
                 entries = slice(table.starts[row], table.starts[row + 1])
-                cosines = _cosines(near[:, m], table.vectors[entries])
+                cosines = _cosines(near[m], table.vectors[entries])
                 _largest_first(cosines, table.shells[entries])
-                values[m] = cosines[:k]
+                for j in range(k):
+                    values[m, j] = cosines[j]
         shells = np.zeros(last + 1, np.int64)
         for m in range(1, last + 1):
             shells[m] = shells[m - 1] + (distances[m] - distances[m - 1] > SHELL_GAP)
@@ -72,26 +75,25 @@ def describe_one(
 
 
 @njit(nogil=True, cache=True)
-def _shells_around(atoms: CellList, kind: int, point: FloatArray, n_distances: int, n_atoms: int) -> tuple:
+def _shells_around(atoms: CellList, kind: int, point: FloatArray, n_distances: int, n_atoms: int) -> Any:
     """Sorted atoms around a point, all that a cluster has if those are too few, and the last tied with the M_a-th."""
     radius = 1.1 * radius_of(atoms, kind, n_distances) + 2.0
     while True:
-        found = within(atoms, kind, point, radius, np.empty((3, 0)), np.empty(0, np.int64))
-        near = np.empty((3, found))
-        indices = np.empty(found, np.int64)
-        within(atoms, kind, point, radius, near, indices)
+        near, indices = within(atoms, kind, point, radius)
+        found = len(indices)
         distances = np.sqrt(near[0] ** 2 + near[1] ** 2 + near[2] ** 2)
-        order = np.argsort(distances)
+        order = by_distance(distances)
         last = n_atoms - 1
         while 0 <= last < found - 1 and distances[order[last + 1]] - distances[order[last]] <= SHELL_GAP:
             last += 1
         farthest = max(last, n_distances - 1)
         enough = farthest < found and distances[order[farthest]] + SHELL_GAP < radius
         if enough or holds_all(atoms, kind, found):
-            sorted_near = np.empty((3, found))
+            vectors = np.empty((found, 3))
             for m in range(found):
-                sorted_near[:, m] = near[:, order[m]]
-            return sorted_near, indices[order], distances[order], last
+                for c in range(3):
+                    vectors[m, c] = near[c, order[m]]
+            return vectors, indices[order], distances[order], last
         radius *= 1.3
 
 

@@ -126,11 +126,11 @@ class ScalarProducts:
                 f"descriptors of family {FAMILY!r} need elements and take {', '.join(sorted(known - {'family'}))}; "
                 f"got {', '.join(sorted(values)) or 'nothing'}"
             )
-        kinds: dict[str, Any] = {
-            "elements": tuple,
-            "distances": int,
-            "angle_atoms": int,
-            "neighbours": int,
-            "reach": float,
-        }
-        return cls(**{name: kind(values[name]) for name, kind in kinds.items() if name in values})
+        kinds: dict[str, Any] = {"distances": int, "angle_atoms": int, "neighbours": int, "reach": float}
+        try:
+            numbers = {name: kind(values[name]) for name, kind in kinds.items() if name in values}
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"descriptors of family {FAMILY!r}: {error}; expected whole numbers of atoms and a reach in Bohr"
+            ) from error
+        return cls(tuple(values["elements"]), **numbers)
