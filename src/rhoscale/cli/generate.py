@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from rhoscale.cli.console import wide_console
 from rhoscale.errors import EngineError
 from rhoscale.recipes.config import read_config
 from rhoscale.recipes.generate import Event, generate, open_tasks
@@ -30,7 +31,7 @@ def run(
 ) -> None:
     """Make the snapshots of a recipe that are not there yet; safe to interrupt, the same command goes on."""
     config = read_config(recipe, GenerateConfig)
-    console = Console(soft_wrap=True)
+    console = wide_console()
     _, tasks, todo = open_tasks(config, only=only, limit=limit)
     atoms = {b.name: len(b.structure.build(b.seed, 0.0)) for b in config.batch}
     if dry_run:

@@ -20,46 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rhoscale.datasets.split import Record, check_roles, split_lists
 from rhoscale.errors import DatasetError, FormatError, OutputError
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity
 
 FORMAT = "rhoscale-dataset-1"
-ROLES = ("train", "validation", "test")
 _NAME_LENGTH = 20
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one snapshot of a data set is for.
-
-    Attributes:
-        task: Name of the task that made it; unique in the data set.
-        snapshot: Content hash.
-        batch: Part of the recipe that it belongs to.
-        role: ``train``, ``validation`` or ``test``.
-        subsets: Named selections that it is part of.
-        trajectory: Identifier that all snapshots of one trajectory share.
-        formula: Symbols and counts.
-        n_atoms: Atoms in the cell.
-        kind: ``bulk``, ``vacancy``, ``divacancy``, ``strain``, ...
-        temperature: Kelvin, or None if unknown.
-        core_seconds: Processor time of the label.
-        sampling_core_seconds: Processor time of ab-initio dynamics before it.
-    """
-
-    task: str
-    snapshot: str
-    batch: str
-    role: str
-    subsets: tuple[str, ...]
-    trajectory: str
-    formula: str
-    n_atoms: int
-    kind: str
-    temperature: float | None
-    core_seconds: float
-    sampling_core_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -188,8 +155,6 @@ class SnapshotStore:
                 from the one of the same element in the data set.
             OutputError: The files cannot be written.
         """
-        if role not in ROLES:
-            raise DatasetError(f"role {role!r} is unknown; expected one of {', '.join(ROLES)}")
         record = _record_of(snapshot, task, batch, role, tuple(subsets))
         existing = self.record(task)
         if existing is not None:
@@ -217,10 +182,7 @@ class SnapshotStore:
             "snapshots": len(records),
             "core_hours": round(sum(r.core_seconds + r.sampling_core_seconds for r in records) / 3600, 2),
             "pseudopotentials": [p.to_dict() for p in identities.values()],
-            "roles": {role: [r.task for r in records if r.role == role] for role in ROLES},
-            "subsets": {
-                s: [r.task for r in records if s in r.subsets] for s in sorted({s for r in records for s in r.subsets})
-            },
+            **split_lists(records),
         }
         _write(self.path / "dataset.toml", _header_text(summary))
 
@@ -257,22 +219,6 @@ class SnapshotStore:
             return Record(**{**values, "subsets": tuple(values["subsets"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise FormatError(f"{file} is not a readable record ({error}); restore it or delete it") from error
-
-
-def check_roles(records: Sequence[Record]) -> None:
-    """Refuse a trajectory that serves two roles: its snapshots are relatives, a test on one of them proves little.
-
-    Raises:
-        DatasetError: A trajectory serves two roles.
-    """
-    seen: dict[str, Record] = {}
-    for record in records:
-        first = seen.setdefault(record.trajectory, record)
-        if first.role != record.role:
-            raise DatasetError(
-                f"trajectory {record.trajectory} serves as {first.role} ({first.task}) and as {record.role} "
-                f"({record.task}); expected one role a trajectory; give one of them another seed"
-            )
 
 
 def _record_of(snapshot: Snapshot, task: str, batch: str, role: str, subsets: tuple[str, ...]) -> Record:

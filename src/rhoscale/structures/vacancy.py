@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rhoscale.errors import StructureError
+from rhoscale.structures.distances import distances_from
 from rhoscale.system import System
 
 
@@ -40,14 +41,7 @@ def divacancy(system: System, rng: np.random.Generator) -> System:
     if len(system) < 3:
         raise StructureError(f"a divacancy needs a cell of at least three atoms; got {len(system)}")
     first = int(rng.integers(len(system)))
-    distances = _minimum_image_distances(system, first)
+    distances = distances_from(system, first)
     distances[first] = np.inf
     nearest = np.flatnonzero(distances < distances.min() * 1.05)
     return remove_atoms(system, [first, int(rng.choice(nearest))])
-
-
-def _minimum_image_distances(system: System, atom: int) -> np.ndarray:
-    shifts = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) @ system.cell
-    scaled = system.scaled_positions
-    separation = (scaled - scaled[atom]) @ system.cell
-    return np.asarray(np.linalg.norm(separation[:, None, :] + shifts[None, :, :], axis=2).min(axis=1))
