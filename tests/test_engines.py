@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,60 @@ def test_starting_from_the_answer_takes_fewer_cycles_to_the_same_answer(
     again = engine.ground_state(system, initial_density=first.density)
     assert again.iterations <= first.iterations - 3
     assert again.energies["total"] == pytest.approx(first.energies["total"], abs=1e-7)
+
+
+TIGHT = DFTSettings(cutoff=7.5, smearing="cold", width=0.04, density_cutoff=40.0, convergence=1e-13)
+
+
+@every_engine
+@pytest.mark.parametrize("kmesh", [(1, 1, 1), (2, 1, 1)])
+def test_the_converged_density_gives_the_energy_back(name: str, kmesh: tuple[int, int, int], tmp_path: Path) -> None:
+    engine, system = made(name, replace(TIGHT, kmesh=kmesh), tmp_path), cubic_aluminium()
+    state = engine.ground_state(system)
+    given = engine.energies_from_density(system, state.density)
+    assert abs(given.energies["total"] - state.energies["total"]) < 1e-8 * len(system)
+    assert given.fermi == pytest.approx(state.fermi, abs=1e-6)
+    assert given.electrons_given == pytest.approx(12.0, abs=1e-9)
+    assert list(tmp_path.iterdir()) == []
+    if name != "toy":
+        parts = given.energies
+        double_counting = parts["xc"] - parts["xc_potential"] - parts["hartree"]
+        total = parts["band"] + double_counting + parts["ewald"] + parts["smearing"]
+        assert total == pytest.approx(parts["total"], abs=1e-9)
+        assert given.eigenvalues.shape == state.eigenvalues.shape
+        for term in ("band", "hartree", "xc", "ewald", "smearing", "one_electron"):
+            assert given.energies[term] == pytest.approx(state.energies[term], abs=1e-5)
+
+
+@every_engine
+def test_harris_foulkes_error_is_of_second_order_in_the_density_error(name: str, tmp_path: Path) -> None:
+    """Halve the density's error and a quarter of the energy's remains; a wrong electron count alone changes nothing."""
+    engine, system = made(name, TIGHT, tmp_path), cubic_aluminium()
+    state = engine.ground_state(system)
+    wrong = engine.ground_state(cubic_aluminium(seed=1)).density  # the same cell, other atoms
+    change = wrong.coefficients - state.density.coefficients
+    errors = []
+    for share in (0.1, 0.05):
+        density = replace(state.density, coefficients=(state.density.coefficients + share * change) * 1.01)
+        given = engine.energies_from_density(system, density)
+        assert given.electrons_given == pytest.approx(12.12, abs=1e-6)
+        errors.append(given.energies["total"] - state.energies["total"])
+    assert abs(errors[0]) > 1e-6
+    assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.1)
+
+
+@pytest.mark.dft
+def test_program_and_python_package_agree_on_the_energy_of_a_density(tmp_path: Path) -> None:
+    system = cubic_aluminium()
+    density = SuperpositionEngine(TIGHT, {"Al": 3.0}).ground_state(system).density
+    one, two = (made(name, TIGHT, tmp_path).energies_from_density(system, density) for name in ("pw.x", "qepy"))
+    assert one.energies["total"] == pytest.approx(two.energies["total"], abs=1e-8)
+    assert one.energies["xc"] == pytest.approx(two.energies["xc"], abs=1e-9)
+    waves = kinetic_energies(density.cell, density.millers)
+    inside = (waves > 0) & (waves <= 4 * TIGHT.cutoff)
+    hartree = 2 * np.pi * system.volume * np.sum(np.abs(density.coefficients[inside]) ** 2 / waves[inside])
+    assert one.energies["hartree"] == pytest.approx(hartree, rel=1e-8)  # of the given density, not of the new one
+    assert np.abs(one.eigenvalues - two.eigenvalues)[:, :7].max() < 1e-7  # the occupied ones
 
 
 @dft_engines

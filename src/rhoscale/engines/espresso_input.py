@@ -13,6 +13,14 @@ PREFIX = "rhoscale"
 DENSITY_CUTOFF_FACTOR = 4  # products of two orbitals reach twice their wave number
 SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
 
+# The cycle is cut after its first diagonalisation, never counts as converged, and mixes in nothing of the new density
+# (0 itself is refused): the total energy that is then reported is the Harris-Foulkes one of the given density. With
+# scf_must_converge = .false. it would hold Hartree and exchange-correlation energies of the new density.
+ONE_DIAGONALISATION = (
+    "  electron_maxstep = 1, conv_thr = 1e-30, mixing_beta = 1e-20",
+    "  diago_thr_init = 1e-12, diago_full_acc = .true., diago_david_ndim = 4",
+)
+
 
 @dataclass(frozen=True)
 class SelfConsistency:
@@ -42,6 +50,7 @@ def pw_input(
     *,
     self_consistency: SelfConsistency,
     start_from_file: bool = False,
+    one_diagonalisation: bool = False,
 ) -> str:
     """Write the input of one self-consistent run; folders are relative to where the program starts.
 
@@ -54,16 +63,17 @@ def pw_input(
         pseudopotential_files: File name for each element, in the folder ``pseudo``.
         self_consistency: Mixing and eigensolver.
         start_from_file: Start from ``out/rhoscale.save/charge-density.dat``.
+        one_diagonalisation: Stop after one accurate diagonalisation in the potential of that density.
     """
     cutoff = settings.cutoff * RYDBERG_PER_HARTREE
-    threshold = settings.convergence * RYDBERG_PER_HARTREE * system.electrons(pseudopotentials)
+    electrons = system.electrons(pseudopotentials)
     lines = [
         "&CONTROL",
         "  calculation = 'scf'",
         f"  prefix = '{PREFIX}'",
         "  outdir = './out'",
         "  pseudo_dir = './pseudo'",
-        "  tprnfor = .true.",
+        f"  tprnfor = {'.false.' if one_diagonalisation else '.true.'}",
         "  disk_io = 'low'",  # 'nowf' is unknown to 6.x, which then writes nothing at all
         "/",
         "&SYSTEM",
@@ -73,12 +83,9 @@ def pw_input(
         "  nosym = .true.",
         "/",
         "&ELECTRONS",
-        f"  conv_thr = {threshold:.6e}",
-        f"  electron_maxstep = {settings.max_iterations}",
-        f"  mixing_mode = '{self_consistency.mixing_mode}'",
-        f"  mixing_beta = {self_consistency.mixing_beta:g}, mixing_ndim = {self_consistency.mixing_history}",
         f"  diagonalization = '{self_consistency.diagonalization}'",
         *(["  startingpot = 'file'"] if start_from_file else []),
+        *(ONE_DIAGONALISATION if one_diagonalisation else _cycle_lines(settings, self_consistency, electrons)),
         "/",
         "ATOMIC_SPECIES",
         *(f"  {element} 1.0 {pseudopotential_files[element]}" for element in system.elements),
@@ -92,6 +99,15 @@ def pw_input(
         *_kpoint_lines(settings),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _cycle_lines(settings: DFTSettings, self_consistency: SelfConsistency, electrons: float) -> list[str]:
+    return [
+        f"  conv_thr = {settings.convergence * RYDBERG_PER_HARTREE * electrons:.6e}",
+        f"  electron_maxstep = {settings.max_iterations}",
+        f"  mixing_mode = '{self_consistency.mixing_mode}'",
+        f"  mixing_beta = {self_consistency.mixing_beta:g}, mixing_ndim = {self_consistency.mixing_history}",
+    ]
 
 
 def _occupation_lines(settings: DFTSettings) -> list[str]:

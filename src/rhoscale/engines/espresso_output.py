@@ -18,6 +18,7 @@ ENERGY_TERMS = {
     "eband": "band",
     "ehart": "hartree",
     "etxc": "xc",
+    "vtxc": "xc_potential",
     "ewald": "ewald",
     "demet": "smearing",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rhoscale.engines.espresso_input import DEFAULT_SELF_CONSISTENCY, SelfConsistency
 from rhoscale.engines.espresso_run import EspressoRun
-from rhoscale.engines.interface import DFTSettings, GroundState
+from rhoscale.engines.interface import DFTSettings, Energies, GroundState
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
 from rhoscale.errors import EngineError
 from rhoscale.refinement import FourierDensity
@@ -43,18 +43,17 @@ class EspressoProgram:
         self_consistency: SelfConsistency = DEFAULT_SELF_CONSISTENCY,
     ) -> None:
         self.settings = settings
-        self.pseudopotentials: Mapping[str, PseudopotentialIdentity] = {
-            element: file.identity for element, file in pseudopotentials.items()
-        }
-        self._files = dict(pseudopotentials)
-        self._self_consistency = self_consistency
         self._run = EspressoRun(
             name="pw.x",
             command=(str(find_program(program)),),
+            settings=settings,
+            pseudopotentials=dict(pseudopotentials),
+            self_consistency=self_consistency,
             threads=threads,
             scratch=None if scratch is None else Path(scratch).absolute(),
             keep_files=keep_files,
         )
+        self.pseudopotentials: Mapping[str, PseudopotentialIdentity] = self._run.identities
 
     def ground_state(self, system: System, *, initial_density: FourierDensity | None = None) -> GroundState:
         """Compute the self-consistent ground state.
@@ -63,7 +62,16 @@ class EspressoProgram:
             EngineError: The program crashed, was killed or did not converge; the message says where its log is.
             StructureError: An element has no pseudopotential.
         """
-        return self._run.ground_state(system, self.settings, self._files, self._self_consistency, initial_density)
+        return self._run.ground_state(system, initial_density)
+
+    def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
+        """Compute the Harris-Foulkes energy of a density from one diagonalisation.
+
+        Raises:
+            EngineError: The program crashed or was killed; the message says where its log is.
+            StructureError: An element has no pseudopotential.
+        """
+        return self._run.energies_from_density(system, density)
 
 
 def find_program(program: str | Path | None = None) -> Path:

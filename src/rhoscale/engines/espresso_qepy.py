@@ -12,8 +12,8 @@ from importlib import metadata, util
 from pathlib import Path
 
 from rhoscale.engines.espresso_input import DEFAULT_SELF_CONSISTENCY, SelfConsistency
-from rhoscale.engines.espresso_run import NOT_CONVERGED, EspressoRun
-from rhoscale.engines.interface import DFTSettings, GroundState
+from rhoscale.engines.espresso_run import EspressoRun
+from rhoscale.engines.interface import DFTSettings, Energies, GroundState
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
 from rhoscale.errors import EngineError
 from rhoscale.refinement import FourierDensity
@@ -46,18 +46,17 @@ class EspressoQEpy:
         self_consistency: SelfConsistency = DEFAULT_SELF_CONSISTENCY,
     ) -> None:
         self.settings = settings
-        self.pseudopotentials: Mapping[str, PseudopotentialIdentity] = {
-            element: file.identity for element, file in pseudopotentials.items()
-        }
-        self._files = dict(pseudopotentials)
-        self._self_consistency = self_consistency
         self._run = EspressoRun(
             name=f"qepy {qepy_version()}",
             command=(sys.executable, "-m", __name__),
+            settings=settings,
+            pseudopotentials=dict(pseudopotentials),
+            self_consistency=self_consistency,
             threads=threads,
             scratch=None if scratch is None else Path(scratch).absolute(),
             keep_files=keep_files,
         )
+        self.pseudopotentials: Mapping[str, PseudopotentialIdentity] = self._run.identities
 
     def ground_state(self, system: System, *, initial_density: FourierDensity | None = None) -> GroundState:
         """Compute the self-consistent ground state.
@@ -66,7 +65,16 @@ class EspressoQEpy:
             EngineError: The run crashed, was killed or did not converge; the message says where its log is.
             StructureError: An element has no pseudopotential.
         """
-        return self._run.ground_state(system, self.settings, self._files, self._self_consistency, initial_density)
+        return self._run.ground_state(system, initial_density)
+
+    def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
+        """Compute the Harris-Foulkes energy of a density from one diagonalisation.
+
+        Raises:
+            EngineError: The program crashed or was killed; the message says where its log is.
+            StructureError: An element has no pseudopotential.
+        """
+        return self._run.energies_from_density(system, density)
 
 
 def qepy_version() -> str:
@@ -88,10 +96,9 @@ def run_input_file(path: str) -> None:
     from qepy.driver import Driver  # starts MPI and Fortran state: only ever in the child
 
     driver = Driver(path)
-    driver.scf()
-    if not driver.check_convergence():
-        print(NOT_CONVERGED, flush=True)
-    driver.get_forces()
+    driver.scf(original=True)  # QEpy's own cycle ignores diago_thr_init
+    if driver.check_convergence():
+        driver.get_forces()
     driver.stop()
 
 

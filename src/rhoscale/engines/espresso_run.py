@@ -5,37 +5,40 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR, PREFIX, SelfConsistency, pw_input
 from rhoscale.engines.espresso_output import EspressoOutput, read_output
-from rhoscale.engines.interface import DFTSettings, GroundState
+from rhoscale.engines.interface import DFTSettings, Energies, GroundState
+from rhoscale.engines.process import ProcessUse, run_measured
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
-from rhoscale.errors import EngineError, FormatError, RhoscaleError
+from rhoscale.errors import EngineError, FormatError
 from rhoscale.formats.espresso import read_charge_density_dat, write_charge_density_dat
 from rhoscale.refinement import FourierDensity
-from rhoscale.system import System
+from rhoscale.system import PseudopotentialIdentity, System
 
 INPUT_NAME = "pw.in"
 LOG_NAME = "pw.out"
 LOG_LINES_SHOWN = 12
 NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
+EXIT_NOT_CONVERGED = 2
 ABORT_NOTICE = "MPI_ABORT was invoked"  # Open MPI's words after the program's own last ones
 NO_DAEMON = {"OMPI_MCA_ess_singleton_isolated": "1"}  # else Open MPI starts a daemon beside a program on its own
 
 
 @dataclass(frozen=True)
 class EspressoRun:
-    """How and where Quantum ESPRESSO is started.
+    """How and where Quantum ESPRESSO is started, and what for.
 
     Attributes:
         name: Of the engine, for messages.
-        command: Program and its arguments; `` -in pw.in`` is added.
+        command: Program and its arguments; ``-in pw.in`` is added.
+        settings: Cutoffs, k-mesh, smearing, convergence.
+        pseudopotentials: File for each element.
+        self_consistency: Mixing and eigensolver.
         threads: Threads of the linear algebra and Fourier transforms.
         scratch: Folder in which each run gets a folder of its own; the system's temporary folder if None.
         keep_files: Whether a successful run's folder stays.
@@ -43,49 +46,41 @@ class EspressoRun:
 
     name: str
     command: Sequence[str]
-    threads: int = 1
-    scratch: Path | None = None
-    keep_files: bool = False
+    settings: DFTSettings
+    pseudopotentials: Mapping[str, PseudopotentialFile]
+    self_consistency: SelfConsistency
+    threads: int
+    scratch: Path | None
+    keep_files: bool
 
-    def ground_state(
-        self,
-        system: System,
-        settings: DFTSettings,
-        pseudopotentials: Mapping[str, PseudopotentialFile],
-        self_consistency: SelfConsistency,
-        initial_density: FourierDensity | None = None,
-    ) -> GroundState:
+    @property
+    def identities(self) -> dict[str, PseudopotentialIdentity]:
+        """Identity for each element."""
+        return {element: file.identity for element, file in self.pseudopotentials.items()}
+
+    def ground_state(self, system: System, initial_density: FourierDensity | None) -> GroundState:
         """Run to self-consistency and read what it left; see :class:`~rhoscale.engines.interface.Engine`."""
-        identities = {element: file.identity for element, file in pseudopotentials.items()}
-        electrons = system.electrons(identities)
-        folder = self._prepare(system, settings, pseudopotentials, self_consistency, initial_density)
-        process = self._start(folder)
-        output = self._finished_output(folder, process)
-        self._check(output, system, settings, electrons, folder)
+        folder, output, process = self._computed(system, initial_density, one_diagonalisation=False)
+        if not output.converged:
+            raise self._failure(f"did not reach self-consistency in {output.iterations} cycles", folder)
         if output.forces is None:
             raise self._failure("wrote no forces", folder)
-        try:
-            density = read_charge_density_dat(_save(folder) / "charge-density.dat").density
-        except FormatError as error:
-            raise self._failure(f"left an unusable density: {error}", folder) from error
-        if abs(density.electrons - electrons) > 1e-5 * electrons:
-            raise self._failure(f"left a density of {density.electrons:.6f} electrons instead of {electrons:g}", folder)
-        if not self.keep_files:
-            shutil.rmtree(folder, ignore_errors=True)
+        density = self._density(folder, output.electrons)
+        self._clean(folder)
         return GroundState(
             system=system,
             density=FourierDensity.from_coefficients(
-                system.cell, density.millers, density.coefficients, settings.density_cutoff
+                system.cell, density.millers, density.coefficients, self.settings.density_cutoff
             ),
-            electrons=electrons,
-            pseudopotentials={element: identities[element] for element in system.elements},
+            electrons=output.electrons,
+            pseudopotentials={element: self.identities[element] for element in system.elements},
             energies=output.energies,
             fermi=output.fermi,
             eigenvalues=output.eigenvalues,
             kpoints=output.kpoints,
             weights=output.weights,
             forces=output.forces,
-            settings=settings,
+            settings=self.settings,
             iterations=output.iterations,
             wall_seconds=process.wall_seconds,
             cpu_seconds=process.cpu_seconds,
@@ -93,46 +88,84 @@ class EspressoRun:
             extra={"functional": output.functional, "residual": output.residual},
         )
 
-    def _prepare(
-        self,
-        system: System,
-        settings: DFTSettings,
-        pseudopotentials: Mapping[str, PseudopotentialFile],
-        self_consistency: SelfConsistency,
-        initial_density: FourierDensity | None,
-    ) -> Path:
+    def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
+        """Diagonalise once in the potential of a density; see :class:`~rhoscale.engines.interface.Engine`."""
+        folder, output, process = self._computed(system, density, one_diagonalisation=True)
+        self._clean(folder)
+        return Energies(
+            energies=output.energies,
+            fermi=output.fermi,
+            eigenvalues=output.eigenvalues,
+            kpoints=output.kpoints,
+            weights=output.weights,
+            electrons_given=density.electrons,
+            wall_seconds=process.wall_seconds,
+            cpu_seconds=process.cpu_seconds,
+            engine=f"{self.name} ({output.version})",
+        )
+
+    def _computed(
+        self, system: System, density: FourierDensity | None, *, one_diagonalisation: bool
+    ) -> tuple[Path, EspressoOutput, ProcessUse]:
+        electrons = system.electrons(self.identities)
+        folder = self._prepared_folder(system, density, one_diagonalisation=one_diagonalisation)
+        process = self._start(folder)
+        self._check_end(folder, process, one_diagonalisation=one_diagonalisation)
+        try:
+            output = read_output(_save(folder) / "data-file-schema.xml")
+        except FormatError as error:
+            raise self._failure(f"left no readable result: {error}", folder) from error
+        if abs(output.electrons - electrons) > 1e-6:
+            raise self._failure(
+                f"counted {output.electrons:g} electrons where the pseudopotentials have {electrons:g}", folder
+            )
+        if output.system.species.tolist() != system.species.tolist():
+            raise self._failure(f"computed {output.system.formula} instead of {system.formula}", folder)
+        return folder, output, process
+
+    def _prepared_folder(self, system: System, density: FourierDensity | None, *, one_diagonalisation: bool) -> Path:
         try:
             if self.scratch is not None:
                 self.scratch.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix="rhoscale-dft-", dir=self.scratch))
-            (folder / "pseudo").mkdir()
-            files = {e: pseudopotentials[e].write(folder / "pseudo").name for e in system.elements}
-            identities = {element: file.identity for element, file in pseudopotentials.items()}
-            if initial_density is not None:
+            files = {e: self.pseudopotentials[e].write(folder / "pseudo").name for e in system.elements}
+            text = pw_input(
+                system,
+                self.settings,
+                self.identities,
+                files,
+                self_consistency=self.self_consistency,
+                start_from_file=density is not None,
+                one_diagonalisation=one_diagonalisation,
+            )
+            (folder / INPUT_NAME).write_text(text)
+            if density is not None:
                 _save(folder).mkdir(parents=True)
                 write_charge_density_dat(
                     _save(folder) / "charge-density.dat",
-                    initial_density,
-                    cutoff=DENSITY_CUTOFF_FACTOR * settings.cutoff,
-                    gamma_only=settings.gamma_only,
+                    density,
+                    cutoff=DENSITY_CUTOFF_FACTOR * self.settings.cutoff,
+                    gamma_only=self.settings.gamma_only,
                 )
-            text = pw_input(
-                system,
-                settings,
-                identities,
-                files,
-                self_consistency=self_consistency,
-                start_from_file=initial_density is not None,
-            )
-            (folder / INPUT_NAME).write_text(text)
         except OSError as error:
-            if isinstance(error, RhoscaleError):
-                raise
             raise EngineError(
                 f"{self.name}: the scratch folder under {self.scratch or tempfile.gettempdir()} cannot be written "
                 f"({error}); expected a folder with some gigabytes of space; choose another with scratch=..."
             ) from error
         return folder
+
+    def _density(self, folder: Path, electrons: float) -> FourierDensity:
+        try:
+            density = read_charge_density_dat(_save(folder) / "charge-density.dat").density
+        except FormatError as error:
+            raise self._failure(f"left an unusable density: {error}", folder) from error
+        if abs(density.electrons - electrons) > 1e-5 * electrons:
+            raise self._failure(f"left a density of {density.electrons:.6f} electrons instead of {electrons:g}", folder)
+        return density
+
+    def _clean(self, folder: Path) -> None:
+        if not self.keep_files:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self, folder: Path) -> ProcessUse:
         threads = str(self.threads)
@@ -146,33 +179,13 @@ class EspressoRun:
                 f"expected Quantum ESPRESSO's pw.x; install it (Debian: quantum-espresso) or give its path"
             ) from error
 
-    def _finished_output(self, folder: Path, process: ProcessUse) -> EspressoOutput:
+    def _check_end(self, folder: Path, process: ProcessUse, *, one_diagonalisation: bool) -> None:
         if process.returncode < 0:
             raise self._failure(f"was killed by signal {_signal_name(-process.returncode)}", folder)
-        log = (folder / LOG_NAME).read_text(errors="replace")
-        if NOT_CONVERGED in log:
+        if not one_diagonalisation and NOT_CONVERGED in (folder / LOG_NAME).read_text(errors="replace"):
             raise self._failure("did not reach self-consistency", folder)
-        if process.returncode != 0:
+        if process.returncode not in ((0, EXIT_NOT_CONVERGED) if one_diagonalisation else (0,)):
             raise self._failure(f"ended with exit code {process.returncode}", folder)
-        try:
-            return read_output(_save(folder) / "data-file-schema.xml")
-        except FormatError as error:
-            raise self._failure(f"left no readable result: {error}", folder) from error
-
-    def _check(
-        self, output: EspressoOutput, system: System, settings: DFTSettings, electrons: float, folder: Path
-    ) -> None:
-        if not output.converged:
-            raise self._failure(
-                f"did not reach self-consistency in {output.iterations} of {settings.max_iterations} cycles", folder
-            )
-        if abs(output.electrons - electrons) > 1e-6:
-            raise self._failure(
-                f"counted {output.electrons:g} electrons where the pseudopotentials have {electrons:g}",
-                folder,
-            )
-        if output.system.species.tolist() != system.species.tolist():
-            raise self._failure(f"computed {output.system.formula} instead of {system.formula}", folder)
 
     def _failure(self, what: str, folder: Path) -> EngineError:
         log = folder / LOG_NAME
@@ -183,38 +196,6 @@ class EspressoRun:
             f"{self.name} {what}; expected a converged run, and nothing is taken from this one; "
             f"its input and log are kept in {folder}; the log ends:\n{shown}"
         )
-
-
-@dataclass(frozen=True)
-class ProcessUse:
-    """How a process ended (negative: minus the signal) and what it used, seconds."""
-
-    returncode: int
-    wall_seconds: float
-    cpu_seconds: float
-
-
-def run_measured(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path) -> ProcessUse:
-    """Run a program in a folder, its output to a log, and count its processor time.
-
-    An interrupt of the caller kills the program.
-
-    Raises:
-        OSError: The program cannot be started.
-    """
-    started = time.monotonic()
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-        )
-    try:
-        _, status, use = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return ProcessUse(process.returncode, time.monotonic() - started, use.ru_utime + use.ru_stime)
 
 
 def _save(folder: Path) -> Path:

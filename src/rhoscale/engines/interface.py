@@ -64,8 +64,9 @@ class GroundState:
         density: Band-limited density.
         electrons: Valence electrons in the cell.
         pseudopotentials: Identity for each element.
-        energies: Hartree, for the whole cell: ``total`` (with -TS), ``one_electron``, ``hartree``, ``xc``,
-            ``ewald``, ``smearing`` (-TS), ``band``; terms that an engine does not give are absent.
+        energies: Hartree, for the whole cell: ``total`` (with -TS) and its parts ``one_electron``, ``hartree``,
+            ``xc``, ``ewald``, ``smearing`` (-TS); ``band``: sum of eigenvalues; ``xc_potential``: int V_xc rho.
+            Terms that an engine does not give are absent.
         fermi: Fermi level, Hartree.
         eigenvalues: [k-points, bands], Hartree.
         kpoints: In units of the reciprocal vectors [k-points, 3].
@@ -102,6 +103,39 @@ class GroundState:
         )
 
 
+@dataclass(frozen=True)
+class Energies:
+    """Energies of a given density, without self-consistency.
+
+    Attributes:
+        energies: Hartree, for the whole cell: ``total`` is the Harris-Foulkes free energy
+
+            E[rho] = sum_i f_i e_i - int V_Hxc[rho] rho + E_H[rho] + E_xc[rho] + E_Ewald - TS
+
+            (J. Harris, Phys. Rev. B 31, 1770 (1985); W. M. C. Foulkes and R. Haydock, Phys. Rev. B 39, 12520 (1989)),
+            with the eigenvalues e_i in the potential of rho; its error is of second order in that of the density.
+            The terms are named as in :class:`GroundState`.
+        fermi: Fermi level, Hartree.
+        eigenvalues: [k-points, bands], Hartree.
+        kpoints: In units of the reciprocal vectors [k-points, 3].
+        weights: Of the k-points; sum 1.
+        electrons_given: Electrons that the density held; it is scaled to the true number before anything else.
+        wall_seconds: Elapsed time of the run.
+        cpu_seconds: Processor time of the run, all threads.
+        engine: Name and version of the program.
+    """
+
+    energies: Mapping[str, float]
+    fermi: float
+    eigenvalues: NDArray[np.float64]
+    kpoints: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    electrons_given: float
+    wall_seconds: float
+    cpu_seconds: float
+    engine: str
+
+
 class Engine(Protocol):
     """A way to compute Kohn-Sham ground states."""
 
@@ -120,6 +154,15 @@ class Engine(Protocol):
 
         Raises:
             EngineError: The program is missing, crashed, was killed or did not converge.
+            StructureError: An element has no pseudopotential.
+        """
+        ...
+
+    def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
+        """Compute the Harris-Foulkes energy of a density from one diagonalisation: an energy, never a label.
+
+        Raises:
+            EngineError: The program is missing, crashed or was killed.
             StructureError: An element has no pseudopotential.
         """
         ...

@@ -11,8 +11,9 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
-from rhoscale.engines.interface import DFTSettings, GroundState
-from rhoscale.refinement import FourierDensity
+from rhoscale.engines.interface import DFTSettings, Energies, GroundState
+from rhoscale.formats.espresso import coefficients_at
+from rhoscale.refinement import FourierDensity, kinetic_energies
 from rhoscale.system import PseudopotentialIdentity, System
 from rhoscale.units import BOHR_PER_ANGSTROM
 
@@ -79,6 +80,27 @@ class SuperpositionEngine:
             engine=TOY_NAME,
         )
 
+    def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
+        """Give the toy's energy less the Hartree energy of what the density has wrong: stationary at the toy's own.
+
+        Raises:
+            StructureError: An element has no valence.
+        """
+        state = self.ground_state(system)
+        scaled = density.coefficients * (state.electrons / density.electrons)
+        given = FourierDensity.from_coefficients(system.cell, density.millers, scaled, self.settings.density_cutoff)
+        return Energies(
+            energies={"total": state.energies["total"] - _hartree_energy_of_difference(given, state.density)},
+            fermi=state.fermi,
+            eigenvalues=state.eigenvalues,
+            kpoints=state.kpoints,
+            weights=state.weights,
+            electrons_given=density.electrons,
+            wall_seconds=state.wall_seconds,
+            cpu_seconds=state.cpu_seconds,
+            engine=TOY_NAME,
+        )
+
     def _density(self, system: System, pairs: _Pairs) -> FourierDensity:
         valences = np.array([self.pseudopotentials[str(s)].valence for s in system.species])
         weight = _neighbour_weight(pairs)
@@ -118,6 +140,15 @@ class _Pairs:
         self.directions: FloatArray = vectors / self.distances[:, None]
         radii = _radii(system)
         self.bond_lengths: FloatArray = BOND_LENGTH * (radii[first] + radii[second])
+
+
+def _hartree_energy_of_difference(a: FourierDensity, b: FourierDensity) -> float:
+    """Electrostatic energy of a - b, Hartree: (Omega / 2) sum_{G != 0} 4 pi |a_G - b_G|^2 / G^2."""
+    differences = coefficients_at(a, b.millers) - b.coefficients
+    kinetic = kinetic_energies(b.cell, b.millers)
+    waves = kinetic > 0
+    volume = float(abs(np.linalg.det(b.cell)))
+    return float(2 * np.pi * volume * np.sum(np.abs(differences[waves]) ** 2 / kinetic[waves]))  # both halves
 
 
 def _pair_energy(system: System, pairs: _Pairs) -> tuple[float, FloatArray]:
