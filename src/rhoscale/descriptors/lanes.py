@@ -100,7 +100,7 @@ def load(typingctx: Any, table: Any, row: Any) -> Any:
     lanes = floats if table.dtype == types.float32 else words
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _row_pointer(context, builder, sig.args[0], *args, context.get_value_type(lanes))
+        pointer = _row_pointer(context, builder, sig.args[0], args[0], args[1], context.get_value_type(lanes))
         return builder.load(pointer, align=4)
 
     return lanes(table, types.intp), codegen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from rhoscale.errors import InputError
@@ -126,11 +127,19 @@ class ScalarProducts:
                 f"descriptors of family {FAMILY!r} need elements and take {', '.join(sorted(known - {'family'}))}; "
                 f"got {', '.join(sorted(values)) or 'nothing'}"
             )
-        kinds: dict[str, Any] = {"distances": int, "angle_atoms": int, "neighbours": int, "reach": float}
+        kinds: dict[str, Any] = {"distances": index, "angle_atoms": index, "neighbours": index, "reach": float}
         try:
+            elements = _symbols(values["elements"])
             numbers = {name: kind(values[name]) for name, kind in kinds.items() if name in values}
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"descriptors of family {FAMILY!r}: {error}; expected whole numbers of atoms and a reach in Bohr"
+                f"descriptors of family {FAMILY!r}: {error}; expected a list of elements, whole numbers of atoms "
+                f"and a reach in Bohr"
             ) from error
-        return cls(tuple(values["elements"]), **numbers)
+        return cls(elements, **numbers)
+
+
+def _symbols(elements: Any) -> tuple[str, ...]:
+    if isinstance(elements, str):
+        raise TypeError(f"elements is the one word {elements!r}")
+    return tuple(elements)
