@@ -395,7 +395,9 @@ def test_closest_pair_agrees_with_a_search_over_all_images(seed: int) -> None:
 
 def test_another_pseudopotential_is_refused() -> None:
     ours = {"Al": PseudopotentialIdentity("Al", "GTH-PBE-q3", 3.0, "a" * 64)}
-    refuse_other_pseudopotentials(ours, ours, "toy")
+    refuse_other_pseudopotentials(["Al"], ours, ours, "toy")
     theirs = {"Al": PseudopotentialIdentity("Al", "ONCV", 3.0, "b" * 64)}
     with pytest.raises(ModelError, match=r"Al: pseudopotential ONCV .* is not that of model \"toy\", GTH-PBE-q3"):
-        refuse_other_pseudopotentials(theirs, ours, "toy")
+        refuse_other_pseudopotentials(["Al"], theirs, ours, "toy")
+    with pytest.raises(ModelError, match="no pseudopotential of Al was given"):
+        refuse_other_pseudopotentials(["Al"], {}, ours, "toy")

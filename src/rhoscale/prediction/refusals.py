@@ -31,25 +31,31 @@ def refuse_unknown_elements(system: System, known: Iterable[str], model: str) ->
 
 
 def refuse_other_pseudopotentials(
-    wanted: Mapping[str, PseudopotentialIdentity], known: Mapping[str, PseudopotentialIdentity], model: str
+    elements: Iterable[str],
+    wanted: Mapping[str, PseudopotentialIdentity],
+    known: Mapping[str, PseudopotentialIdentity],
+    model: str,
 ) -> None:
     """Refuse pseudopotentials other than the model's: their valence densities are different quantities.
 
     Args:
-        wanted: Those that the user works with, by element.
+        elements: Those of the structure; the model knows them.
+        wanted: Pseudopotentials that the user works with, by element.
         known: Those of the model, by element.
         model: Name of the model.
 
     Raises:
-        ModelError: One differs.
+        ModelError: One differs, or the user's lack an element.
     """
-    for element in sorted(set(wanted) & set(known)):
-        theirs, ours = wanted[element], known[element]
+    for element in elements:
+        ours, theirs = known[element], wanted.get(element)
+        expected = f'that of model "{model}", {ours.name} (valence {ours.valence:g}, {ours.sha256[:12]})'
+        if theirs is None:
+            raise ModelError(f"no pseudopotential of {element} was given; expected {expected}; add it, or give none")
         if theirs.sha256 != ours.sha256:
             raise ModelError(
                 f"{element}: pseudopotential {theirs.name} (valence {theirs.valence:g}, {theirs.sha256[:12]}) is not "
-                f'that of model "{model}", {ours.name} (valence {ours.valence:g}, {ours.sha256[:12]}); its density is '
-                f"another quantity; use the model's pseudopotential or a model trained with yours"
+                f"{expected}; its density is another quantity; use the model's pseudopotential or a model of yours"
             )
 
 

@@ -1,0 +1,95 @@
+"""``rhoscale predict``: structure in, density and uncertainty out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from rhoscale.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("predict")(run)
+
+
+def run(
+    structure: Path = typer.Argument(..., help="Any structure file that ASE reads: POSCAR, CIF, XYZ, cube, ..."),
+    model: str = typer.Option(..., "--model", "-m", help="Name of a bundled model, or path of a model's folder."),
+    out: Path = typer.Option(
+        ..., "--out", "-o", help="NAME.zarr: density and uncertainties. NAME.cube, CHGCAR, NAME.xsf, ...: density."
+    ),
+    spacing: float | None = typer.Option(None, help="Largest distance of points of the output grid, Bohr."),
+    shape: tuple[int, int, int] | None = typer.Option(None, help="Or its points along each cell vector."),
+    uncertainty: bool = typer.Option(True, "--uncertainty/--no-uncertainty", help="Predict standard deviations too."),
+    draws: int = typer.Option(20, help="Draws of the weights for the uncertainty."),
+    seed: int = typer.Option(0, help="Of the draws."),
+    pseudopotentials: Path | None = typer.Option(
+        None, help="Folder of UPF files that the density is for; refused unless they are the model's."
+    ),
+    threads: int | None = typer.Option(None, help="Tiles at a time; by default all cores."),
+    memory: float = typer.Option(1.0, help="GiB that one thread may use for a tile."),
+    force: bool = typer.Option(False, "--force", help="Replace an existing output."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, write nothing."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON; progress goes to the error stream."),
+) -> None:
+    """Predict the electron density of a structure, with a map of its uncertainty; safe to interrupt."""
+    from rhoscale.prediction.plan import GIB
+    from rhoscale.recipes.field import Request, usable_cores
+    from rhoscale.recipes.predict import PredictConfig, predict, prepare
+
+    if threads is not None and threads < 1:
+        raise InputError(f"--threads {threads}; expected at least 1; leave it out to use all cores")
+    request = Request(shape, spacing, uncertainty, draws, seed, memory * GIB)
+    config = PredictConfig(structure, model, out, request, pseudopotentials, threads, force)
+    if dry_run:
+        plan = prepare(config, with_speed=True).plan
+        seconds = plan.estimated_seconds(threads or usable_cores()) or 0.0
+        if as_json:
+            typer.echo(json.dumps({"plan": plan.to_dict(), "estimated_seconds": seconds}, indent=2))
+        else:
+            typer.echo(f"{plan}\ntime          about {_duration(seconds)} on {threads or usable_cores()} threads")
+        return
+    with _bar(out.name) as progress:
+        report = predict(config, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        typer.echo(
+            f"wrote      {report.output} in {_duration(report.seconds)}\n{report.summary}\nthis is a {report.what}"
+        )
+
+
+class _PointsPerSecond(ProgressColumn):
+    """Speed of the whole run."""
+
+    def render(self, task: Task) -> Text:
+        """Show points a second."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f} points/s")
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on the error stream, so that the result can be piped."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        _PointsPerSecond(),
+    )
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, whole: progress.update(task, completed=done, total=whole)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

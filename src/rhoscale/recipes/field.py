@@ -1,0 +1,222 @@
+"""From a structure and a trained model to a finished store: refusals, plan, run, rescaling, verdict."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rhoscale import __version__
+from rhoscale.descriptors import describer, spec_from_dict
+from rhoscale.grid import Grid, Shape
+from rhoscale.models import TrainedModel
+from rhoscale.postprocess.charge import charge_factor
+from rhoscale.prediction.field import choose_grid
+from rhoscale.prediction.one_tile import PointPrediction, PredictPoints, predict_tile
+from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction
+from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
+from rhoscale.prediction.run_local import Progress, run_local
+from rhoscale.prediction.store import PredictionStore
+from rhoscale.prediction.tiles import cut
+from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
+from rhoscale.recipes.prior import prior_mean
+from rhoscale.system import System
+
+DRAWS = 20
+STATEMENT = "valence pseudo-density of the pseudopotentials named here; periodic, not spin-polarised, not all-electron"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a model.
+
+    Attributes:
+        shape: Points of the output grid along each cell vector, or None.
+        spacing: Or the largest distance of its points, Bohr; with neither, the model's own grid is handed out.
+        uncertainty: Whether to predict standard deviations.
+        draws: Draws of the weights.
+        seed: Of the draws.
+        memory: Bytes that one worker may use.
+    """
+
+    shape: Shape | None = None
+    spacing: float | None = None
+    uncertainty: bool = True
+    draws: int = DRAWS
+    seed: int = 0
+    memory: float = GIB
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished prediction says about itself.
+
+    Attributes:
+        electrons: Valence electrons in the cell, to which the field is rescaled.
+        totals: Sums of the model's raw values.
+        charge_factor: Factor from raw to rescaled values.
+        verdict: Range and expected error; None without uncertainty.
+    """
+
+    electrons: float
+    totals: FieldTotals
+    charge_factor: float
+    verdict: Verdict | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return {
+            "electrons": self.electrons,
+            "raw_electrons": self.totals.electrons,
+            "charge_factor": self.charge_factor,
+            "raw": self.totals.to_dict(),
+            "verdict": None if self.verdict is None else {**self.verdict.to_dict(), "words": str(self.verdict)},
+        }
+
+    def __str__(self) -> str:
+        change = 100 * (self.totals.electrons / self.electrons - 1)
+        return (
+            f"electrons  {self.totals.electrons:.4f} predicted, {self.electrons:g} expected ({change:+.3f} %); "
+            f"rescaled by {self.charge_factor:.6f}\n"
+            f"verdict    {self.verdict or 'not judged: predicted without uncertainty'}"
+        )
+
+
+def plan_field(system: System, model: TrainedModel, model_hash: str, request: Request) -> PredictionPlan:
+    """Refuse what the model cannot answer and plan the rest.
+
+    Raises:
+        ModelError: The structure holds elements that the model does not know.
+        StructureError: Atoms overlap.
+        InputError: The grid, draws or memory make no sense.
+    """
+    refuse_unknown_elements(system, model.pseudopotentials, model.name)
+    refuse_overlaps(system, model.range.get("smallest_distance"))
+    output = choose_grid(system.cell, request.shape, request.spacing)
+    spec = spec_from_dict(model.descriptor_spec)
+    width = model.network.width * (model.network.layers + 2)
+    return plan_prediction(
+        system,
+        Grid.from_spacing(system.cell, model.compute_spacing),
+        Workload(features=2 * spec.size, activations=width + 4 * request.draws, halo=spec.reach),
+        model=model.name,
+        model_hash=model_hash,
+        output_shape=None if output is None else output.shape,
+        uncertainty=request.uncertainty,
+        draws=request.draws,
+        seed=request.seed,
+        sigma_limit=model.range.get("largest_total"),
+        memory=request.memory,
+    )
+
+
+def about(system: System, model: TrainedModel) -> dict[str, Any]:
+    """What the attributes of a store say beside the plan."""
+    used = {element: model.pseudopotentials[element] for element in system.elements}
+    return {
+        "what": f"{STATEMENT}: " + ", ".join(f"{e} {p.name}" for e, p in used.items()),
+        "electrons": system.electrons(model.pseudopotentials),
+        "functional": model.functional,
+        "pseudopotentials": {element: p.to_dict() for element, p in used.items()},
+        "prior_mean": model.prior_mean,
+        "descriptor": dict(model.descriptor_spec),
+        "provenance": {
+            "rhoscale": __version__,
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        },
+    }
+
+
+def point_predictor(system: System, model: TrainedModel, plan: PredictionPlan) -> PredictPoints:
+    """Compose descriptor, prior mean and network: Cartesian points [n, 3] in Bohr -> values at them.
+
+    The density is that of the mean weights (paper, IV.E); deviations come from one set of draws for the whole plan.
+    """
+    describe = describer(system, spec_from_dict(model.descriptor_spec))
+    prior = prior_mean(system, model)
+    if plan.uncertainty:
+        model.drawn(plan.seed, plan.draws)  # once, before threads share them
+
+    def predict_points(points: NDArray[np.float64]) -> PointPrediction:
+        features = describe(points, threads=1)
+        mean = prior(points, features)
+        density, _ = model.point_estimate(features, mean)
+        if not plan.uncertainty:
+            return PointPrediction(density)
+        found = model.uncertainty(features, mean, draws=plan.draws, seed=plan.seed)
+        return PointPrediction(density, found.aleatoric, found.epistemic)
+
+    return predict_points
+
+
+def predict_field(
+    plan: PredictionPlan,
+    system: System,
+    model: TrainedModel,
+    store: PredictionStore,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a plan to its end: all tiles that are not there yet, rescaling, verdict.
+
+    Raises:
+        OutputError: No space left; what is written stays usable.
+        ModelError: The model gives values that are not finite.
+        EmptyDensityError: The density integrates to zero or less.
+    """
+    with _one_torch_thread():
+        tile = partial(predict_tile, plan=plan, predict_points=point_predictor(system, model, plan))
+        run_local(plan, tile, store, threads=threads or usable_cores(), progress=progress)
+    totals = FieldTotals.from_tiles(store.statistics(), plan.grid.volume_element)
+    electrons = system.electrons(model.pseudopotentials)
+    summary = Summary(
+        electrons=electrons,
+        totals=totals,
+        charge_factor=charge_factor(totals.electrons, electrons),
+        verdict=judge(totals, plan.grid.volume, model.range) if plan.uncertainty else None,
+    )
+    store.finish(summary.charge_factor, summary.to_dict())
+    return summary
+
+
+def measure_speed(plan: PredictionPlan, system: System, model: TrainedModel) -> PredictionPlan:
+    """The plan with the speed of one worker, from the second of two evaluations of its middle block."""
+    blocks = list(cut(plan.compute_shape, plan.block_shape))
+    block = blocks[len(blocks) // 2]
+    points = plan.grid.points(block.start, block.stop)
+    with _one_torch_thread():
+        predict_points = point_predictor(system, model, plan)
+        predict_points(points)
+        start = time.perf_counter()
+        predict_points(points)
+        seconds = time.perf_counter() - start
+    return replace(plan, points_per_second=block.size / seconds)
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Let tiles run side by side, each on one core: faster than many cores on one tile, and the same bits always."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,167 @@
+"""``predict``: a structure file and a model into a store or a density file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rhoscale.ase_bridge import read_system
+from rhoscale.engines.pseudopotentials import folder_pseudopotentials
+from rhoscale.errors import FormatError, OutputError
+from rhoscale.formats import WRITABLE, write_density_file
+from rhoscale.formats.dispatch import WRITERS, format_of_name
+from rhoscale.models import TrainedModel
+from rhoscale.prediction.field import StoredField
+from rhoscale.prediction.plan import PredictionPlan
+from rhoscale.prediction.refusals import refuse_other_pseudopotentials
+from rhoscale.prediction.run_local import Progress
+from rhoscale.prediction.store import PredictionStore, refuse_small_disk
+from rhoscale.recipes.bundled import load_with_hash
+from rhoscale.recipes.field import Request, Summary, about, measure_speed, plan_field, predict_field
+from rhoscale.system import System
+
+BYTES_PER_VALUE_IN_TEXT = 14
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """One prediction from files.
+
+    Attributes:
+        structure: File that ASE reads.
+        model: Name of a bundled model or path of a model's folder.
+        output: ``NAME.zarr`` for density and uncertainties, or a density file by its suffix for the density alone.
+        request: Grid, uncertainty, memory.
+        pseudopotentials: Folder of UPF files that the density is meant for, to be checked against the model's.
+        threads: Tiles at a time; by default all cores that may be used.
+        force: Replace an existing output.
+    """
+
+    structure: Path
+    model: str
+    output: Path
+    request: Request = field(default_factory=Request)
+    pseudopotentials: Path | None = None
+    threads: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class PreparedPrediction:
+    """A prediction that may start: everything was read and checked."""
+
+    system: System
+    model: TrainedModel
+    plan: PredictionPlan
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What a prediction left.
+
+    Attributes:
+        output: Store or file that was written.
+        plan: What was done.
+        what: What the field is, in words.
+        summary: Electrons, factor, verdict.
+        seconds: Elapsed time.
+    """
+
+    output: Path
+    plan: PredictionPlan
+    what: str
+    summary: Summary
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {
+            "output": str(self.output),
+            "what": self.what,
+            **self.summary.to_dict(),
+            "seconds": round(self.seconds, 3),
+            "plan": self.plan.to_dict(),
+        }
+
+
+def prepare(config: PredictConfig, *, with_speed: bool = False) -> PreparedPrediction:
+    """Read and check everything that a prediction needs, and plan it; nothing is written.
+
+    Raises:
+        RhoscaleError: Of the kind that fits what is wrong with a file, an option or the structure.
+    """
+    _check_output_name(config.output)
+    system = read_system(config.structure)
+    model, model_hash = load_with_hash(config.model)
+    plan = plan_field(system, model, model_hash, config.request)
+    if config.pseudopotentials is not None:
+        wanted = {e: file.identity for e, file in folder_pseudopotentials(config.pseudopotentials).items()}
+        refuse_other_pseudopotentials(system.elements, wanted, model.pseudopotentials, model.name)
+    return PreparedPrediction(system, model, measure_speed(plan, system, model) if with_speed else plan)
+
+
+def predict(config: PredictConfig, *, progress: Progress | None = None) -> PredictReport:
+    """Predict the density of one structure, tile by tile; the same call goes on after an interruption.
+
+    Raises:
+        RhoscaleError: Of the kind that fits what is wrong with a file, an option or the structure.
+        OutputError: The output exists already, or the disk is too small or full.
+    """
+    start = time.perf_counter()
+    prepared = prepare(config)
+    system, model, plan = prepared.system, prepared.model, prepared.plan
+    as_store = config.output.suffix == ".zarr"
+    if not as_store:
+        _refuse_existing_file(config)
+        refuse_small_disk(config.output, plan.disk_bytes + BYTES_PER_VALUE_IN_TEXT * plan.output_grid.size)
+    place = config.output if as_store else config.output.with_name(f".{config.output.name}.tiles.zarr")
+    store = open_or_create(place, plan, system, about(system, model), force=config.force or not as_store)
+    summary = predict_field(plan, system, model, store, threads=config.threads, progress=progress)
+    what = str(store.attributes["what"])
+    if not as_store:
+        density = StoredField(store, plan.output_grid).density()
+        comment = f"rhoscale, model {plan.model}: {what}, electrons per Bohr^3"
+        write_density_file(config.output, system, density, force=config.force, comment=comment)
+        store.delete()
+    return PredictReport(config.output, plan, what, summary, time.perf_counter() - start)
+
+
+def open_or_create(
+    place: Path, plan: PredictionPlan, system: System, attributes: dict[str, Any], *, force: bool
+) -> PredictionStore:
+    """An unfinished store of the same plan, to go on with, or a new one.
+
+    Raises:
+        OutputError: The place is taken by something else.
+    """
+    if not place.exists():
+        return PredictionStore.create(place, plan, system, attributes)
+    try:
+        found = PredictionStore.open(place)
+    except FormatError as error:
+        raise OutputError(
+            f"{place} exists already and is no prediction of rhoscale; expected a new name; choose another"
+        ) from error
+    if not found.complete and found.plan.identity == plan.identity:
+        return replace(found, plan=plan)
+    if not force:
+        state = "a finished prediction" if found.complete else "an unfinished prediction of another plan"
+        raise OutputError(f"{place} exists already and is {state}; expected a new name; use --force to replace it")
+    found.delete()
+    return PredictionStore.create(place, plan, system, attributes)
+
+
+def _check_output_name(output: Path) -> None:
+    known = format_of_name(output)
+    if output.suffix != ".zarr" and known not in WRITERS and known != "espresso":
+        raise OutputError(
+            f"{output} has no format that can be written; expected .zarr (density and uncertainties) or {WRITABLE}; "
+            f"choose one of these"
+        )
+
+
+def _refuse_existing_file(config: PredictConfig) -> None:
+    if config.output.exists() and not config.force and format_of_name(config.output) != "espresso":
+        raise OutputError(f"{config.output} exists already; expected a new name; use --force to replace it")
