@@ -1,0 +1,35 @@
+"""The promolecule by its Fourier coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from rhoscale.promolecule.table import AtomicDensityTable, require_tables
+from rhoscale.refinement import FourierDensity, kinetic_energies
+from rhoscale.system import System
+
+
+def promolecule_fourier(system: System, tables: Mapping[str, AtomicDensityTable], cutoff: float) -> FourierDensity:
+    """Sum atomic densities in reciprocal space, waves of |G|^2 / 2 <= cutoff (Hartree),
+
+        c_G = 1/Omega sum_a f_a(|G|) exp(-i G.r_a).
+
+    Raises:
+        StructureError: An element has no table.
+    """
+    require_tables(system, tables)
+    limits = np.floor(np.sqrt(2 * cutoff) * np.linalg.norm(system.cell, axis=1) / (2 * np.pi) + 1e-9).astype(int)
+    axes = [np.arange(-limits[0], limits[0] + 1), np.arange(-limits[1], limits[1] + 1), np.arange(limits[2] + 1)]
+    millers = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    inside = kinetic_energies(system.cell, millers.reshape(-1, 3)) <= cutoff * (1 + 1e-12)
+    waves = millers.reshape(-1, 3)[inside]
+    squared, which = np.unique(np.round(2 * kinetic_energies(system.cell, waves), 10), return_inverse=True)
+    coefficients = np.zeros(len(waves), dtype=np.complex128)
+    for element in system.elements:
+        scaled = system.scaled_positions[system.species == element]
+        phases = [np.exp(-2j * np.pi * np.outer(axis, x)) for axis, x in zip(axes, scaled.T, strict=True)]
+        structure = np.stack([(phase * phases[1]) @ phases[2].T for phase in phases[0]])
+        coefficients += tables[element].form_factor(np.sqrt(squared))[which] * structure.reshape(-1)[inside]
+    return FourierDensity.from_coefficients(system.cell, waves, coefficients / system.volume, cutoff)
