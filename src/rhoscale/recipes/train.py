@@ -1,0 +1,279 @@
+"""``train``: a recipe and a data set into a model folder with an honest card."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rhoscale import __version__
+from rhoscale.baselines.linear import LinearBaseline
+from rhoscale.datasets.points import PointSet
+from rhoscale.datasets.store import SnapshotStore
+from rhoscale.descriptors import DescriptorSpec
+from rhoscale.errors import OutputError
+from rhoscale.models import MeanField, Scaling, TrainedModel, save_trained
+from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
+from rhoscale.recipes import training_data as data
+from rhoscale.recipes.calibrate import calibrated
+from rhoscale.recipes.config import config_from, plain
+from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate
+from rhoscale.recipes.training_plan import TrainConfig, TransferConfig
+from rhoscale.training import EpochReport, FitResult, FitSettings, ShuffledBatches, fit, second_stage
+
+Report = Callable[[str, EpochReport | None], None]
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training left.
+
+    Attributes:
+        folder: The model.
+        cases: Errors of each test case.
+        seconds: Elapsed time, of this call alone if the run was resumed.
+    """
+
+    folder: Path
+    model: TrainedModel
+    cases: list[CaseErrors]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One stage of training: its snapshots, points and history."""
+
+    name: str
+    labelled: data.Labelled
+    points: PointSet
+    validation: data.Labelled
+    validation_points: list[PointSet] = field(repr=False)
+
+
+def train(
+    config: TrainConfig, *, resume: bool = False, force: bool = False, report: Report = lambda *_: None
+) -> TrainReport:
+    """Train, recalibrate on validation snapshots, judge on test snapshots, and save.
+
+    A killed run keeps its state in ``work`` inside the output folder; with ``resume`` the same recipe goes on from
+    there and ends with the same weights (same machine, same threads).
+
+    Args:
+        config: The recipe.
+        resume: Go on with an unfinished run.
+        force: Replace a finished model or throw an unfinished run away.
+        report: Told what is going on: words, and the epoch if one ended.
+
+    Raises:
+        RhoscaleError: Of the kind that fits what is wrong with the recipe, the data or the output.
+    """
+    started = time.monotonic()
+    work = _prepare_output(config.output, resume=resume, force=force)
+    store = SnapshotStore.open(config.data.path)
+    report("reading snapshots and describing points", None)
+    labelled = data.select(store, "train", config.data.train, config.data.subset)
+    labelled = data.first(labelled, config.data.snapshots or len(labelled.records))
+    validation = data.select(store, "validation", config.data.validation, config.data.subset)
+    spec = data.specification(dict(config.descriptor), labelled)
+    stage, baseline = _with_prior(config, _stage("stage 1", config, spec, labelled, validation))
+    scaling = Scaling.of(stage.points.features, stage.points.residual)
+    model = _untrained(config, spec, labelled, scaling, baseline)
+    prior = normal_prior(model.posterior.means, config.posterior.prior_deviation)
+    result = _fit(config, config.fit, model, prior, stage, work / "stage-1.safetensors", report)
+    model = replace(model, posterior=result.posterior)
+    stages = [(stage, result)]
+    if config.transfer is not None:
+        stages.append(_second_stage(config, config.transfer, store, spec, model, prior, stage, work, report))
+        model = replace(model, posterior=stages[-1][1].posterior)
+    report("recalibrating on validation snapshots", None)
+    model = calibrated(
+        model, stages[-1][0].validation, labelled, config.evaluation.draws, recalibrate=config.recalibrate
+    )
+    report("judging on test snapshots", None)
+    cases = evaluate(model, store, config.evaluation, report=lambda text: report(text, None))
+    seconds = time.monotonic() - started
+    card = _card(config, store, stages, cases, seconds)
+    model = replace(model, card=card)
+    save_trained(model, config.output, force=True)
+    shutil.rmtree(work)
+    return TrainReport(config.output, model, cases, seconds)
+
+
+def _prepare_output(output: Path, *, resume: bool, force: bool) -> Path:
+    work = output / "work"
+    if force:
+        shutil.rmtree(work, ignore_errors=True)
+    elif (output / "card.toml").exists():
+        raise OutputError(f"{output} already holds a model; expected a new folder; use --out, or --force to replace it")
+    elif work.exists() and not resume:
+        raise OutputError(
+            f"{output} holds an unfinished run; expected --resume to go on with it or --force to throw it away"
+        )
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {work} ({error}); expected a writable place; use --out") from error
+    return work
+
+
+def _stage(
+    name: str, config: TrainConfig, spec: DescriptorSpec, labelled: data.Labelled, validation: data.Labelled
+) -> _Stage:
+    points = data.training_points(labelled, spec, config.data, config.fit.seed)
+    grids = [data.grid_points(s, spec, config.data.validation_spacing) for s in validation.snapshots]
+    return _Stage(name, labelled, points, validation, grids)
+
+
+def _with_prior(config: TrainConfig, stage: _Stage) -> tuple[_Stage, LinearBaseline | None]:
+    if config.prior_mean == "none":
+        return stage, None
+    baseline = data.linear_prior(stage.points, stage.validation_points)
+    return _with_baseline(stage, baseline), baseline
+
+
+def _with_baseline(stage: _Stage, baseline: LinearBaseline) -> _Stage:
+    return replace(
+        stage,
+        points=data.with_linear_prior(stage.points, baseline),
+        validation_points=[data.with_linear_prior(p, baseline) for p in stage.validation_points],
+    )
+
+
+def _untrained(
+    config: TrainConfig,
+    spec: DescriptorSpec,
+    labelled: data.Labelled,
+    scaling: Scaling,
+    baseline: LinearBaseline | None,
+) -> TrainedModel:
+    network = config.network.network(spec.size)
+    start = network.initial(torch.Generator().manual_seed(config.fit.seed))
+    stochastic = stochastic_names(network, config.posterior.stochastic)
+    return TrainedModel(
+        name=config.name,
+        network=network,
+        posterior=mean_field(start, stochastic, config.posterior.initial_deviation),
+        scaling=scaling,
+        descriptor_spec=spec.to_dict(),
+        pseudopotentials=labelled.pseudopotentials,
+        functional=labelled.functional,
+        compute_spacing=config.data.spacing,
+        prior_mean=config.prior_mean,
+        prior_arrays={} if baseline is None else baseline.to_arrays(),
+    )
+
+
+def _fit(
+    config: TrainConfig,
+    settings: FitSettings,
+    model: TrainedModel,
+    prior: MeanField,
+    stage: _Stage,
+    state_path: Path,
+    report: Report,
+    frozen: frozenset[str] = frozenset(),
+) -> FitResult:
+    batches = ShuffledBatches(
+        *data.tensors(stage.points, model.scaling), min(config.batch, len(stage.points)), settings.seed,
+        config.steps_per_epoch,
+    )  # fmt: skip
+    count = data.effective_data(config.posterior, stage.labelled, stage.points, config.data.spacing)
+    report(f"{stage.name}: {len(stage.points)} points, {len(batches)} steps an epoch, {count:.0f} effective data", None)
+    return fit(
+        model.network,
+        model.posterior,
+        batches,
+        prior=prior,
+        data_count=count,
+        settings=settings,
+        validate=data.validation_error(
+            model.network, model.scaling, stage.validation_points, stage.validation.snapshots
+        ),
+        frozen=frozen,
+        state_path=state_path,
+        fingerprint=_fingerprint(config, stage),
+        on_epoch=lambda epoch: report(stage.name, epoch),
+        device=config.device,
+    )
+
+
+def _second_stage(
+    config: TrainConfig,
+    transfer: TransferConfig,
+    store: SnapshotStore,
+    spec: DescriptorSpec,
+    model: TrainedModel,
+    prior: MeanField,
+    first_stage: _Stage,
+    work: Path,
+    report: Report,
+) -> tuple[_Stage, FitResult]:
+    labelled = data.first(data.select(store, "train", transfer.train), transfer.settings.data_fraction)
+    validation = first_stage.validation
+    if transfer.validation:
+        validation = data.select(store, "validation", transfer.validation)
+    stage = _stage("stage 2", config, spec, labelled, validation)
+    if model.prior_mean == "linear":
+        stage = _with_baseline(stage, LinearBaseline.from_arrays(model.prior_arrays))  # type: ignore[arg-type]
+    begin = second_stage(model.network, model.posterior, prior, transfer.settings)
+    settings = config_from({**plain(config.fit), "warm_epochs": 0, **transfer.fit}, FitSettings, "transfer: fit")
+    start = replace(model, posterior=begin.posterior)
+    return stage, _fit(
+        config, settings, start, begin.prior, stage, work / "stage-2.safetensors", report, frozen=begin.frozen
+    )
+
+
+def _fingerprint(config: TrainConfig, stage: _Stage) -> str:
+    kept = {k: v for k, v in plain(config).items() if k not in ("output", "evaluation", "summary", "name")}
+    return f"{kept} {stage.labelled.content_hash} {stage.validation.content_hash} {torch.get_num_threads()}"
+
+
+def _card(
+    config: TrainConfig,
+    store: SnapshotStore,
+    stages: Sequence[tuple[_Stage, FitResult]],
+    cases: Sequence[CaseErrors],
+    seconds: float,
+) -> dict[str, Any]:
+    return {
+        "summary": config.summary,
+        "data": {
+            "name": str(store.header.get("name", store.path.name)),
+            **{stage.name.replace(" ", "_"): {"train": stage.labelled.about()} for stage, _ in stages},
+            "validation": stages[-1][0].validation.about(),
+        },
+        "training": {
+            stage.name.replace(" ", "_"): {
+                "points": len(stage.points),
+                "effective_data": data.effective_data(
+                    config.posterior, stage.labelled, stage.points, config.data.spacing
+                ),
+                "best_epoch": result.best_epoch,
+                "epochs": len(result.history),
+                "seconds": round(sum(r.seconds for r in result.history), 1),
+                "validation_l1": [r.validation for r in result.history],
+                "data_term": [r.data for r in result.history],
+                "complexity": [r.complexity for r in result.history],
+            }
+            for stage, result in stages
+        },
+        "errors": cases_to_card(cases),
+        "recipe": plain(replace(config, output=Path(config.output.name))),
+        "provenance": {
+            "rhoscale": __version__,
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "seconds": round(seconds, 1),
+        },
+    }

@@ -1,0 +1,222 @@
+"""``rhoscale train`` from a recipe to a judged model, on densities of the toy engine."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from rhoscale.cli.app import app
+from rhoscale.datasets.store import SnapshotStore
+from rhoscale.engines.interface import DFTSettings
+from rhoscale.engines.superposition import SuperpositionEngine
+from rhoscale.errors import DatasetError, InputError, OutputError
+from rhoscale.models import load_trained
+from rhoscale.models.card import to_toml
+from rhoscale.recipes.config import config_from, read_config
+from rhoscale.recipes.train import train
+from rhoscale.recipes.training_data import near_atoms
+from rhoscale.recipes.training_plan import TrainConfig
+from rhoscale.sampling.schedule import snapshot_of
+from rhoscale.system import System
+from rhoscale.training import EpochReport
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _crystal(seed: int, cells: int, temperature: float) -> System:
+    """A thermal fcc crystal of aluminium's density."""
+    a, rng = 7.65, np.random.default_rng(seed)
+    base = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    shifts = np.array([[i, j, k] for i in range(cells) for j in range(cells) for k in range(cells)])
+    sites = a * (base[None] + shifts[:, None]).reshape(-1, 3)
+    sites += rng.normal(0, 0.3 * np.sqrt(temperature / 933), sites.shape)
+    return System(a * cells * np.eye(3), sites, np.full(len(sites), "Al"))
+
+
+@pytest.fixture(scope="module")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six cells of 4 atoms and, for transfer, two of 32; each a trajectory of its own."""
+    engine = SuperpositionEngine(DFTSettings(cutoff=6.0, density_cutoff=8.0), {"Al": 3.0})
+    store = SnapshotStore.create(tmp_path_factory.mktemp("data") / "toy", name="toy", description="for tests")
+    plan = [("train-4", "train", 1)] * 3 + [("validation-4", "validation", 1)] * 2 + [("test-4", "test", 1)] * 2
+    plan += [("train-32", "train", 2), ("test-32", "test", 2)]
+    for seed, (batch, role, cells) in enumerate(plan):
+        state = engine.ground_state(_crystal(seed, cells, 933.0))
+        snapshot = snapshot_of(state, {"trajectory": f"seed{seed}", "temperature": 933.0, "kind": "bulk"})
+        store.add(snapshot, task=f"{batch}-{seed}", batch=batch, role=role)
+    return store.path
+
+
+def _recipe(toy_data: Path, output: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "toy",
+        "output": str(output),
+        "batch": 512,
+        "data": {"path": str(toy_data), "train": ["train-4"], "spacing": 0.7, "validation_spacing": 0.9},
+        "descriptor": {"family": "scalar-products", "distances": 20, "angle_atoms": 5},
+        "network": {"preset": "quick", "width": 16},
+        "posterior": {"prior_deviation": 0.3},
+        "fit": {"epochs": 6, "warm_epochs": 6, "learning_rate": 3e-3, "checkpoint_seconds": 0.0},
+        "evaluation": {"draws": 4, "points": 400},
+        **changes,
+    }
+
+
+def _config(toy_data: Path, output: Path, **changes: Any) -> TrainConfig:
+    return config_from(_recipe(toy_data, output, **changes), TrainConfig)
+
+
+def _same_weights(a: Path, b: Path) -> bool:
+    first, second = load_trained(a).posterior, load_trained(b).posterior
+    return all(torch.equal(first.means[k], second.means[k]) for k in first.means) and all(
+        torch.equal(first.log_deviations[k], second.log_deviations[k]) for k in first.log_deviations
+    )
+
+
+def test_a_recipe_becomes_a_judged_model(toy_data: Path, tmp_path: Path) -> None:
+    report = train(_config(toy_data, tmp_path / "toy"))
+    model = load_trained(report.folder)
+    assert sorted(p.name for p in report.folder.iterdir()) == ["card.toml", "weights.safetensors"]
+    assert model.functional == "unknown"
+    assert model.pseudopotentials["Al"].valence == 3.0
+    assert set(model.range) == {
+        "largest_total", "largest_epistemic", "l1_ratio_low", "l1_ratio_high", "smallest_distance"
+    }  # fmt: skip
+    assert 3.0 < model.range["smallest_distance"] < 5.4
+    assert model.recalibration is not None
+    card = model.card
+    assert card["data"]["stage_1"]["train"]["snapshots"] == 3
+    assert set(card["errors"]) == {"test-4", "test-32"}
+    errors = card["errors"]["test-4"]
+    assert 0 < errors["l1_mean"] <= errors["l1_worst"] < 0.2
+    assert errors["l1_mean"] <= errors["rmse"] / (3 / 111.92) * 1.1  # the bound of L1 by the RMSE, raw against rescaled
+    first, last = (card["training"]["stage_1"]["validation_l1"][i] for i in (0, -1))
+    assert last < first
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(toy_data: Path, tmp_path: Path) -> None:
+    whole, killed = _config(toy_data, tmp_path / "whole"), _config(toy_data, tmp_path / "killed")
+
+    def kill(_text: str, epoch: EpochReport | None) -> None:
+        if epoch is not None and epoch.epoch == 7:
+            raise KeyboardInterrupt
+
+    train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, report=kill)
+    with pytest.raises(OutputError, match="--resume"):
+        train(killed)
+    train(killed, resume=True)
+    assert _same_weights(tmp_path / "whole", tmp_path / "killed")
+    assert not (tmp_path / "killed" / "work").exists()
+
+
+def test_an_unfinished_run_of_another_recipe_is_not_gone_on_with(toy_data: Path, tmp_path: Path) -> None:
+    def kill(_text: str, epoch: EpochReport | None) -> None:
+        if epoch is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(_config(toy_data, tmp_path / "toy"), report=kill)
+    other = _config(toy_data, tmp_path / "toy", posterior={"prior_deviation": 0.2})
+    with pytest.raises(InputError, match="other settings or data"):
+        train(other, resume=True)
+
+
+def test_transfer_keeps_the_first_layers_of_the_first_stage(toy_data: Path, tmp_path: Path) -> None:
+    whole = {"train": ["train-32"], "settings": {"frozen": 0.5, "data_fraction": 1.0}, "fit": {"epochs": 2}}
+    train(_config(toy_data, tmp_path / "first"))
+    train(_config(toy_data, tmp_path / "second", transfer=whole))
+    first, second = (load_trained(tmp_path / name) for name in ("first", "second"))
+    frozen = first.network.first_layers(0.5)
+    assert {name.split(".")[1] for name in frozen} == {"0", "1"}
+    for name, before in first.posterior.means.items():
+        assert torch.equal(before, second.posterior.means[name]) == (name in frozen), name
+    assert second.card["data"]["stage_2"]["train"]["formulas"] == ["Al32"]
+
+
+def test_a_linear_prior_travels_with_the_model_and_its_errors_stand_beside(toy_data: Path, tmp_path: Path) -> None:
+    report = train(_config(toy_data, tmp_path / "toy", prior_mean="linear"))
+    model = load_trained(report.folder)
+    assert model.prior_mean == "linear"
+    assert set(model.prior_arrays) == {"linear.coefficients", "linear.centre", "linear.offset_and_strength"}
+    case = model.card["errors"]["test-4"]
+    assert case["baselines"]["prior_mean"]["l1_mean"] > case["l1_mean"] > 0
+
+
+def test_the_command_trains_judges_and_prints(toy_data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(to_toml(_recipe(toy_data, tmp_path / "unused")))
+    done = CliRunner().invoke(app, ["train", str(recipe), "--out", str(tmp_path / "toy")], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "validation L1" in done.output
+    assert "test-32" in done.output
+    again = CliRunner().invoke(
+        app, ["evaluate", str(tmp_path / "toy"), "--data", str(toy_data), "--batch", "test-4", "--draws", "4",
+              "--points", "400", "--json"], catch_exceptions=False
+    )  # fmt: skip
+    text = again.stdout[again.stdout.index("{") :]
+    card = tomllib.loads((tmp_path / "toy" / "card.toml").read_text())
+    assert json.loads(text)["test-4"]["l1_mean"] == pytest.approx(card["card"]["errors"]["test-4"]["l1_mean"], rel=1e-4)
+
+
+def test_a_finished_model_is_not_replaced_without_force(toy_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "card.toml").write_text("")
+    with pytest.raises(OutputError, match="--force"):
+        train(_config(toy_data, tmp_path / "toy"))
+
+
+def test_batches_of_another_role_and_unknown_keys_are_refused(toy_data: Path, tmp_path: Path) -> None:
+    values = _recipe(toy_data, tmp_path / "toy")
+    with pytest.raises(DatasetError, match="expected at least one"):
+        train(config_from({**values, "data": {**values["data"], "train": ["test-4"]}}, TrainConfig))
+    with pytest.raises(InputError, match="did you mean 'epochs'"):
+        config_from({**values, "fit": {"epoch": 3}}, TrainConfig)
+    with pytest.raises(InputError, match="patience"):
+        config_from({**values, "fit": {"epochs": 0}}, TrainConfig)
+
+
+def test_a_bad_recipe_ends_with_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('name = "x"\noutput = "y"\nwidth = 3\n')
+    done = subprocess.run(
+        [sys.executable, "-c", "from rhoscale.cli.app import main; main()", "train", str(recipe)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "unknown key 'width'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_points_near_nuclei_are_more_important_across_the_cell_border_too() -> None:
+    system = System(10 * np.eye(3), np.array([[0.1, 0.1, 0.1]]), np.array(["Al"]))
+    near, across, far = near_atoms(system, np.array([[0.2, 0.2, 0.2], [9.9, 9.9, 9.9], [5.0, 5.0, 5.0]]))
+    assert near > across > 3.5
+    assert far == pytest.approx(1.0, abs=1e-3)
+
+
+TRAINING_RECIPES = [p for p in sorted(RECIPES.glob("*.toml")) if "descriptor" in tomllib.loads(p.read_text())]
+
+
+@pytest.mark.parametrize("recipe", TRAINING_RECIPES, ids=lambda p: p.stem)
+def test_shipped_training_recipes_can_be_read(recipe: Path) -> None:
+    config = read_config(recipe, TrainConfig)
+    assert config.name == recipe.stem
+    assert config.network.network(105).hidden_layers >= 2
