@@ -8,7 +8,7 @@ import click
 import typer
 
 from rhoscale import __version__
-from rhoscale.cli import engines, generate
+from rhoscale.cli import data, engines, generate, train
 from rhoscale.errors import RhoscaleError
 
 app = typer.Typer(
@@ -29,8 +29,10 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 # Each command module adds itself here: from rhoscale.cli import <module>; <module>.register(app)
+data.register(app)
 engines.register(app)
 generate.register(app)
+train.register(app)
 
 
 def main() -> None:
