@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -162,15 +164,15 @@ class SnapshotStore:
         check_roles([*self.records(), record])
         self._check_pseudopotentials(snapshot)
         file = self.snapshot_path(record)
-        snapshot.write(file)
         try:
+            _write(file, snapshot.to_bytes())
             if not _write_once(self._record_path(task), json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"):
                 first = self._read_record(self._record_path(task))
                 if first.snapshot != record.snapshot:
                     file.unlink()
                 return first
         except OSError as error:
-            raise OutputError(f"cannot write the record of {task} in {self.path} ({error}); make space") from error
+            raise OutputError(f"cannot keep {task} in {self.path} ({error}); make space, then go on") from error
         return record
 
     def freeze(self) -> None:
@@ -240,23 +242,30 @@ def _record_of(snapshot: Snapshot, task: str, batch: str, role: str, subsets: tu
     )
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def _write(path: Path, content: str | bytes) -> None:
+    with _beside(path, content) as temporary:
+        temporary.replace(path)
 
 
 def _write_once(path: Path, text: str) -> bool:
     """Write a file that must not exist; false if it does. A link, unlike a rename, never replaces."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
+    with _beside(path, text) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
     return True
+
+
+@contextmanager
+def _beside(path: Path, content: str | bytes) -> Iterator[Path]:
+    """A whole file of that content in the same folder, under a name that no other process or thread uses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _header_text(values: Mapping[str, Any]) -> str:

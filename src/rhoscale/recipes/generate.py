@@ -43,7 +43,7 @@ class Event:
     """Something that happened to a task; ``text`` says it in words."""
 
     task: Task
-    state: Literal["thermalising", "labelling", "done", "failed", "busy"]
+    state: Literal["thermalising", "labelling", "done", "failed", "busy", "ending"]
     text: str = ""
     record: Record | None = None
 
@@ -144,12 +144,21 @@ def generate(
                 )
 
     with _scratch(store.work / "dft") as scratch:
+        _try_out(todo, partial(engine_maker, files=files, scratch=scratch))
         try:
             _run_all(todo, partial(one, scratch=scratch), jobs, outcome, tell)
         finally:
             store.freeze()
     remaining = len(open_tasks(config, only=only)[2])
     return Outcome(outcome.done, outcome.failed, outcome.busy, remaining)
+
+
+def _try_out(todo: Sequence[Task], maker: Callable[[EngineConfig], Engine]) -> None:
+    """Make every engine and potential once, so that what cannot work is said before anything is computed."""
+    for engine in {repr(e): e for t in todo for e in (t.engine, t.dynamics_engine) if e is not None}.values():
+        maker(engine)
+    for forces in {t.thermostat.forces for t in todo}:
+        classical_calculator(forces)
 
 
 def _run_all(
@@ -176,8 +185,12 @@ def _run_all(
             else:
                 outcome.done.append(record)
                 tell(Event(task, "done", f"{record.core_seconds:.0f} core-s", record))
+    except KeyboardInterrupt:
+        for future, task in futures.items():
+            if future.running():
+                tell(Event(task, "ending", "interrupted: this run ends first and is kept, nothing new starts"))
+        raise
     finally:
-        # After an interrupt the runs that are under way end, and are kept; nothing new starts.
         executor.shutdown(wait=True, cancel_futures=True)
 
 

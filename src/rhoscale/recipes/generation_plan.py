@@ -13,7 +13,7 @@ import numpy as np
 
 from rhoscale.ase_bridge import read_system
 from rhoscale.engines.interface import DFTSettings
-from rhoscale.errors import InputError
+from rhoscale.errors import DatasetError, InputError
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.structures.alloy import random_alloy
 from rhoscale.structures.crystal import crystal, supercell
@@ -220,8 +220,18 @@ def plan_generation(config: GenerateConfig) -> list[Task]:
 
     Raises:
         InputError: An engine or thermostat table of a batch has a key that is unknown.
+        DatasetError: Two batches put one trajectory into two roles.
     """
-    return [task for batch in config.batch for task in _tasks(config, batch)]
+    tasks = [task for batch in config.batch for task in _tasks(config, batch)]
+    first: dict[str, Task] = {}
+    for task in tasks:
+        other = first.setdefault(task.trajectory, task).batch
+        if other.role != task.batch.role:
+            raise DatasetError(
+                f"trajectory {task.trajectory} serves as {other.role} in batch {other.name!r} and as "
+                f"{task.batch.role} in batch {task.batch.name!r}; expected one role a trajectory; change a seed"
+            )
+    return tasks
 
 
 def _tasks(config: GenerateConfig, batch: BatchConfig) -> list[Task]:

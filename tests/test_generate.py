@@ -1,0 +1,408 @@
+"""Laws of generating: the plan is fixed, nothing is done twice, failures never become data, a killed run goes on."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rhoscale.cli.app import main
+from rhoscale.datasets.check import check_store
+from rhoscale.datasets.store import SnapshotStore
+from rhoscale.engines.pseudopotentials import PseudopotentialFile
+from rhoscale.errors import DatasetError, EngineError, InputError
+from rhoscale.recipes.config import config_from, read_config
+from rhoscale.recipes.generate import Event, engine_of, generate, open_tasks
+from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, estimated_core_seconds, plan_generation
+from rhoscale.structures.distances import shortest_distance
+from rhoscale.system import System
+
+ROOT = Path(__file__).parent.parent
+CELL = {"lattice": "fcc", "elements": ["Al"], "lattice_constant_bohr": 7.65}
+BATCH = {"name": "a", "role": "train", "snapshots": 4, "seed": 1, "temperatures": [300, 900], "structure": CELL}
+
+
+def recipe(folder: Path, **changes: Any) -> GenerateConfig:
+    values: dict[str, Any] = {
+        "name": "toy",
+        "output": folder / "toy",
+        "pseudopotentials": {"family": "gth-pbe", "valence": {"Al": 3}},
+        "engine": {"program": "toy", "cutoff_ry": 10, "density_cutoff_ry": 15, "width_ry": 0.08},
+        "thermostat": {"equilibration_fs": 60},
+        "batch": [BATCH],
+    }
+    return config_from({**values, **changes}, GenerateConfig)
+
+
+class Counting:
+    """Makes toy engines that count their runs, and fail or stop on demand."""
+
+    def __init__(self, fail_at: int = -1, error: type[BaseException] = EngineError) -> None:
+        self.runs: list[System] = []
+        self.fail_at, self.error = fail_at, error
+
+    def __call__(self, config: EngineConfig, *, files: Mapping[str, PseudopotentialFile], scratch: Path) -> Any:
+        engine = engine_of(config, files=files, scratch=scratch)
+        plain_run = engine.ground_state
+
+        def ground_state(system: System, **keywords: Any) -> Any:
+            self.runs.append(system)
+            if len(self.runs) - 1 == self.fail_at:
+                raise self.error("the run did not converge; its log is in there")
+            return plain_run(system, **keywords)
+
+        engine.ground_state = ground_state  # type: ignore[method-assign]
+        return engine
+
+
+def contents(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Structure and coefficients of each task: all that must not depend on how often a run was broken."""
+    store = SnapshotStore.open(folder)
+    loaded = {r.task: store.load(r) for r in store.records()}
+    return {task: (s.system.content_hash(), s.density.coefficients.tobytes()) for task, s in loaded.items()}
+
+
+def test_a_plan_is_the_same_every_time_and_grows_at_its_end(tmp_path: Path) -> None:
+    few = plan_generation(recipe(tmp_path))
+    assert few == plan_generation(recipe(tmp_path))
+    assert len({t.name for t in few}) == len({t.trajectory for t in few}) == 4
+    more = plan_generation(recipe(tmp_path, batch=[{**BATCH, "snapshots": 6}]))
+    assert [t.name for t in more[:4]] == [t.name for t in few]
+    assert [t.temperature for t in more] == [300, 900, 300, 900, 300, 900]
+
+
+def test_all_that_decides_a_label_is_in_its_name_and_where_it_is_kept_is_not(tmp_path: Path) -> None:
+    base = plan_generation(recipe(tmp_path))[0].name
+    elsewhere = recipe(tmp_path / "other", description="said differently")
+    assert plan_generation(elsewhere)[0].name == base
+    for changed in (
+        {"engine": {"kmesh": [2, 2, 2]}},
+        {"engine": {"width_ry": 0.04}},
+        {"seed": 2},
+        {"temperatures": [301, 900]},
+        {"strains": [0.01]},
+        {"structure": {**CELL, "vacancies": 1}},
+        {"thermostat": {"equilibration_fs": 70}},
+        {"ab_initio": {"duration_fs": 5}},
+    ):
+        assert plan_generation(recipe(tmp_path, batch=[{**BATCH, **changed}]))[0].name != base, changed
+    other_potential = recipe(tmp_path, pseudopotentials={"family": "gth-pbe", "valence": {"Al": 11}})
+    assert plan_generation(other_potential)[0].name != base
+
+
+def test_relatives_share_a_trajectory_whatever_their_labels(tmp_path: Path) -> None:
+    base = plan_generation(recipe(tmp_path))[0]
+    for changed, same in (
+        ({"engine": {"kmesh": [2, 2, 2]}}, True),
+        ({"thermostat": {"equilibration_fs": 99}}, True),
+        ({"ab_initio": {"duration_fs": 5}}, True),
+        ({"seed": 2}, False),
+        ({"strains": [0.01]}, False),
+    ):
+        task = plan_generation(recipe(tmp_path, batch=[{**BATCH, **changed}]))[0]
+        assert (task.trajectory == base.trajectory) is same, changed
+    series = plan_generation(recipe(tmp_path, batch=[{**BATCH, "thermostat": {"snapshots_per_trajectory": 2}}]))
+    assert [t.frame for t in series] == [0, 1, 0, 1]
+    assert [t.seed for t in series] == [1, 1, 2, 2]
+    assert len({t.trajectory for t in series}) == 2
+
+
+def test_a_data_set_is_made_once_with_its_provenance(tmp_path: Path) -> None:
+    vacancy = {**BATCH, "name": "b", "role": "test", "snapshots": 2, "seed": 9, "strains": [-0.02, 0.0]}
+    config = recipe(tmp_path, batch=[BATCH, {**vacancy, "structure": {**CELL, "vacancies": 1}, "subsets": ["defects"]}])
+    counting, events = Counting(), list[Event]()
+    outcome = generate(config, jobs=3, engine_maker=counting, on_event=events.append)
+    assert (len(outcome.done), outcome.failed, outcome.remaining) == (6, [], 0)
+    assert len(counting.runs) == 6
+    assert [e.state for e in events].count("done") == 6
+    again = generate(config, jobs=3, engine_maker=counting)
+    assert (again.done, again.remaining, len(counting.runs)) == ([], 0, 6)
+
+    store = SnapshotStore.open(config.output)
+    assert check_store(store) == []
+    assert [r.kind for r in store.select(batch="b")] == ["vacancy+strain", "vacancy"]
+    snapshot = store.load(store.select(subset="defects")[0])
+    assert snapshot.system.formula == "Al3"
+    assert snapshot.system.volume == pytest.approx((0.98 * 7.65) ** 3)
+    assert snapshot.origin["seed"] == 9
+    assert snapshot.origin["temperature"] == 300.0
+    assert snapshot.origin["strain_voigt"] == pytest.approx([-0.02, -0.02, -0.02, 0, 0, 0])
+    assert snapshot.origin["structure"]["lattice_constant_bohr"] == 7.65
+    assert snapshot.origin["calculator"]["length_scale"] == pytest.approx(0.9867, abs=1e-3)
+    assert snapshot.origin["decorrelation"]["autocorrelation_time_fs"] > 0
+    assert snapshot.settings["cutoff_hartree"] == 5.0
+    assert snapshot.settings["width_hartree"] == 0.04
+    assert snapshot.settings["rhoscale"]
+
+
+def test_thermal_structures_have_moved_but_not_collapsed(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    generate(config)
+    perfect = config.batch[0].structure.perfect(0)
+    for record in SnapshotStore.open(config.output).records():
+        system = SnapshotStore.open(config.output).load(record).system
+        moved = (system.scaled_positions - perfect.scaled_positions + 0.5) % 1 - 0.5
+        assert np.abs(moved).max() > 1e-3
+        assert shortest_distance(system) > 0.75 * shortest_distance(perfect)
+
+
+def test_a_failed_run_is_no_data_and_is_tried_again(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    outcome = generate(config, engine_maker=Counting(fail_at=1))
+    assert len(outcome.done) == 3
+    assert outcome.remaining == 1
+    (task, message), *rest = outcome.failed
+    assert (rest, task.name) == ([], plan_generation(config)[1].name)
+    assert "did not converge" in message
+    assert SnapshotStore.open(config.output).record(task.name) is None
+    again = Counting()
+    assert generate(config, engine_maker=again).remaining == 0
+    assert len(again.runs) == 1
+
+
+def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        generate(config, engine_maker=Counting(fail_at=2, error=KeyboardInterrupt))
+    assert 2 <= len(SnapshotStore.open(config.output).records()) < 4
+    assert generate(config).remaining == 0
+    unbroken = recipe(tmp_path / "unbroken")
+    generate(unbroken, jobs=2)
+    assert contents(config.output) == contents(unbroken.output)
+
+
+def test_only_and_limit_choose_tasks(tmp_path: Path) -> None:
+    config = recipe(tmp_path, batch=[BATCH, {**BATCH, "name": "b", "seed": 50}])
+    assert generate(config, only=["b"], limit=3).remaining == 1
+    assert {r.batch for r in SnapshotStore.open(config.output).records()} == {"b"}
+    with pytest.raises(InputError, match="no batch c in the recipe; there are a, b"):
+        open_tasks(config, only=["c"])
+
+
+def test_splits_are_fixed_once_made(tmp_path: Path) -> None:
+    generate(recipe(tmp_path))
+    with pytest.raises(DatasetError, match="splits are fixed"):
+        generate(recipe(tmp_path, batch=[{**BATCH, "role": "test"}]))
+
+
+def test_a_recipe_cannot_put_one_trajectory_into_two_roles(tmp_path: Path) -> None:
+    both = recipe(tmp_path, batch=[BATCH, {**BATCH, "name": "b", "role": "test", "engine": {"kmesh": [2, 2, 2]}}])
+    with pytest.raises(DatasetError, match="one role a trajectory"):
+        generate(both)
+
+
+def test_ab_initio_dynamics_starts_from_the_classical_end_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    batch = {**BATCH, "snapshots": 2, "ab_initio": {"duration_fs": 30}, "temperatures": [600]}
+    config = recipe(tmp_path, batch=[{**batch, "thermostat": {"snapshots_per_trajectory": 2, "spacing_fs": 10}}])
+    unbroken = Counting()
+    generate(config, engine_maker=unbroken)
+    store = SnapshotStore.open(config.output)
+    one, two = (store.load(r) for r in store.records())
+    assert one.origin["method"] == "ab-initio"
+    assert one.trajectory == two.trajectory
+    assert [one.origin["time_fs"], two.origin["time_fs"]] == [30, 40]
+    # 40 steps, the forces at the start, two labels: the second snapshot takes the dynamics of the first
+    assert len(unbroken.runs) == 43
+
+    broken = recipe(
+        tmp_path / "broken", batch=[{**batch, "thermostat": {"snapshots_per_trajectory": 2, "spacing_fs": 10}}]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        generate(broken, engine_maker=Counting(fail_at=20, error=KeyboardInterrupt))
+    rest = Counting()
+    assert generate(broken, engine_maker=rest).remaining == 0
+    assert len(rest.runs) <= 43 - 18
+    assert contents(broken.output) == contents(config.output)
+
+
+RECIPE = """
+name = "killed"
+output = "{output}"
+[pseudopotentials]
+family = "gth-pbe"
+[engine]
+program = "toy"
+cutoff_ry = 10
+density_cutoff_ry = 15
+width_ry = 0.08
+[thermostat]
+equilibration_fs = 300
+[[batch]]
+name = "a"
+role = "train"
+snapshots = 10
+seed = 1
+temperatures = [300, 900]
+structure = {{ lattice = "fcc", elements = ["Al"], lattice_constant_bohr = 7.65 }}
+"""
+
+
+def test_a_killed_process_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
+    file, output = tmp_path / "killed.toml", tmp_path / "killed"
+    file.write_text(RECIPE.format(output=output))
+    start = "from rhoscale.cli.app import main; main()"
+    command = [sys.executable, "-c", start, "generate", str(file), "--jobs", "2"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 120
+        while len(list((output / "records").glob("*.json"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    kept = {f.name: f.read_bytes() for f in output.glob("*/*.*") if f.suffix in (".json", ".safetensors")}
+    assert 2 <= len(SnapshotStore.open(output).records()) < 10, (tmp_path / "log").read_text()
+
+    config = read_config(file, GenerateConfig)
+    assert generate(config, jobs=2).remaining == 0
+    assert kept.items() <= {f.name: f.read_bytes() for f in output.glob("*/*.*") if f.is_file()}.items()
+    assert check_store(SnapshotStore.open(output)) == []
+    (tmp_path / "whole.toml").write_text(RECIPE.format(output=tmp_path / "whole"))
+    generate(read_config(tmp_path / "whole.toml", GenerateConfig))
+    assert contents(output) == contents(tmp_path / "whole")
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["rhoscale", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_dry_run_shows_the_plan_and_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(RECIPE.format(output=tmp_path / "set"))
+    assert run_command(monkeypatch, "generate", file, "--dry-run") == 0
+    assert "10 open" in capsys.readouterr().out
+    assert not (tmp_path / "set").exists()
+
+
+def test_failed_programs_are_listed_with_their_logs_and_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "bin" / "pw.x"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'the disk is on fire'\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    file = tmp_path / "r.toml"
+    text = RECIPE.replace('"toy"', '"pw.x"').replace("snapshots = 10", "snapshots = 2").replace("= 300\n", "= 20\n")
+    file.write_text(text.format(output=tmp_path / "set"))
+    assert run_command(monkeypatch, "generate", file) == 2
+    shown = capsys.readouterr()
+    assert "2 of 2 tasks failed; nothing of them became data" in shown.err
+    assert shown.err.count("the disk is on fire") == 2
+    assert "TOO SHORT" in shown.out
+    assert SnapshotStore.open(tmp_path / "set").records() == []
+    assert len(list((tmp_path / "set" / "work" / "dft").rglob("pw.out"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("snapshots = 10", "snapshot = 10", "unknown key 'snapshot'; did you mean 'snapshots'"),
+        ("snapshots = 10", "snapshots = 0", "needs snapshots >= 1"),
+        ('"train"', '"learn"', "role is 'learn'; expected one of 'train', 'validation', 'test'"),
+        ("width_ry = 0.08", "width = 0.08", "engine: unknown key 'width'"),
+        ("width_ry = 0.08", "", "expected one of width_ry and width_kelvin"),
+        ("width_ry = 0.08", 'width_ry = 0.08\nsmearing = "hot"', "smearing is 'hot'"),
+        ("width_ry = 0.08", "width_ry = 0.08\nkmesh = [0, 1, 1]", "expected counts >= 1"),
+        ('program = "toy"', 'program = "vasp"', "engine 'vasp' is unknown"),
+        ("equilibration_fs = 300", 'forces = "gap"', "forces 'gap' are unknown"),
+        ('"fcc"', '"fcd"', "lattice 'fcd' is unknown; expected one of sc, bcc, fcc"),
+        ('"Al"', '"Xx"', "Xx"),
+        ("lattice_constant_bohr = 7.65", "lattice_constant_bohr = 75", "no energy minimum"),
+        ('family = "gth-pbe"', "", "pseudopotentials need either family"),
+        ('family = "gth-pbe"', 'folder = "missing"', "no pseudopotential folder missing"),
+    ],
+)
+def test_a_wrong_recipe_ends_with_a_message_and_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    message: str,
+) -> None:
+    file = tmp_path / "r.toml"
+    assert old in RECIPE
+    file.write_text(RECIPE.format(output=tmp_path / "set").replace(old, new))
+    assert run_command(monkeypatch, "generate", file) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("name", ["al", "al-gamma", "al-noise"])
+def test_the_shipped_recipes_are_sound(name: str) -> None:
+    config = read_config(ROOT / "recipes" / f"{name}.toml", GenerateConfig)
+    tasks = plan_generation(config)
+    roles: dict[str, str] = {}
+    for task in tasks:
+        assert roles.setdefault(task.trajectory, task.batch.role) == task.batch.role
+        assert task.thermostat.forces == "emt"
+        assert estimated_core_seconds(task, 32) > 0
+    sizes = {(b.role, len(b.structure.build(b.seed, 0.0))): 0 for b in config.batch}
+    for b in config.batch:
+        sizes[b.role, len(b.structure.build(b.seed, 0.0))] += b.snapshots
+    if name == "al":
+        assert sizes["train", 32] >= 24
+        assert sizes["validation", 32] == 6
+        assert sizes["test", 32] >= 10
+        assert sizes["train", 108] >= 4
+        assert (sizes["test", 108], sizes["test", 256]) == (2, 2)
+        assert all("al-bulk" in b.subsets for b in config.batch if not (b.structure.vacancies or any(b.strains)))
+        assert not any("al-bulk" in b.subsets for b in config.batch if b.structure.vacancies or any(b.strains))
+    if name == "al-gamma":
+        assert sum(n for (_, atoms), n in sizes.items() if atoms == 32) == 60
+        assert sum(n for (_, atoms), n in sizes.items() if atoms == 108) == 15
+        assert sizes["test", 256] == 4
+        assert all(t.engine.settings().gamma_only for t in tasks)
+
+
+def test_gamma_test_cells_are_those_with_converged_labels() -> None:
+    """So that a Gamma-only model can be judged against both labels of the same structures."""
+    converged, gamma = (
+        {t.run: t.batch.role for t in plan_generation(read_config(ROOT / "recipes" / f"{n}.toml", GenerateConfig))}
+        for n in ("al", "al-gamma")
+    )
+    shared = converged.keys() & gamma.keys()
+    assert len(shared) == 10 + 2 + 2
+    assert {converged[run] for run in shared} == {gamma[run] for run in shared} == {"test"}
+
+
+@pytest.mark.parametrize("name", ["al", "al-gamma"])
+def test_every_shipped_snapshot_is_one_that_its_recipe_makes(name: str) -> None:
+    folder = ROOT / "data" / name
+    if not folder.exists():
+        pytest.skip(f"{folder} is not there")
+    planned = {t.name: t for t in plan_generation(read_config(ROOT / "recipes" / f"{name}.toml", GenerateConfig))}
+    for record in SnapshotStore.open(folder).records():
+        task = planned[record.task]
+        assert (record.role, record.subsets, record.trajectory) == (
+            task.batch.role,
+            task.batch.subsets,
+            task.trajectory,
+        )
+
+
+@pytest.mark.dft
+@pytest.mark.skipif(shutil.which("pw.x") is None, reason="no pw.x on PATH")
+def test_a_real_label_goes_into_a_store(tmp_path: Path) -> None:
+    engine = {"program": "pw.x", "cutoff_ry": 12, "density_cutoff_ry": 40, "width_ry": 0.08, "kmesh": [2, 2, 2]}
+    config = recipe(tmp_path, engine=engine, batch=[{**BATCH, "snapshots": 2}])
+    assert generate(config, jobs=2).remaining == 0
+    store = SnapshotStore.open(config.output)
+    assert check_store(store) == []
+    snapshot = store.load(store.records()[0])
+    assert snapshot.density.electrons == pytest.approx(12, abs=1e-4)
+    assert snapshot.settings["engine"].startswith("pw.x")
+    assert snapshot.energies["total"] < -8.0
+    assert not [p for p in (config.output / "work" / "dft").rglob("*") if p.name == "pw.out"]
