@@ -28,7 +28,7 @@ WRITTEN = {
     "CHGCAR": (1e-10, 1e-10),
     "CHGCAR_predicted": (1e-10, 1e-10),
     "al.chgcar": (1e-10, 1e-10),
-    "density.xsf": (1e-10, 1e-10),
+    "density.xsf": (6e-7, 1e-10),
     "sprc.dens": (1e-10, 1e-8),
     "density.npz": (0.0, 0.0),
 }

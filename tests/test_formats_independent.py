@@ -57,7 +57,7 @@ def test_ase_reads_our_xsf(tmp_path: Path) -> None:
     assert origin.tolist() == [0, 0, 0]
     assert spans == pytest.approx(ATOMS.cell.array, abs=1e-10)
     assert data[-1] == pytest.approx(data[0])
-    assert_is_ours(from_atoms(images[0]), Density(DENSITY.grid, data[:-1, :-1, :-1]), length=1e-9, value=1e-9)
+    assert_is_ours(from_atoms(images[0]), Density(DENSITY.grid, data[:-1, :-1, :-1]), length=1e-9, value=6e-7)
 
 
 def test_we_read_the_xsf_of_ase_when_it_follows_the_format(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rhoscale.density import Density
 from rhoscale.formats.density_file import DensityFile
 from rhoscale.formats.elements import symbol_of_label
-from rhoscale.formats.text_volume import TextVolume, system_of_file, write_numbers
+from rhoscale.formats.text_volume import TextVolume, system_of_file, third_axis_fastest, write_numbers
 from rhoscale.grid import Grid
 from rhoscale.system import System
 from rhoscale.units import ANGSTROM_PER_BOHR, BOHR_PER_ANGSTROM
@@ -40,8 +40,8 @@ def read_chgcar(path: str | Path) -> DensityFile:
     while not line.strip():
         line = reader.line("the number of grid points")
     shape = _shape(reader, line)
-    flat = reader.volume(shape, "the total density")
-    values = np.ascontiguousarray(flat.reshape(shape[::-1]).transpose(2, 1, 0)) / system.volume
+    values = third_axis_fastest(reader.volume(shape, "the total density").reshape(shape[::-1]))
+    values /= system.volume
     notes = []
     if reader.file.name.upper().startswith("AECCAR"):
         notes.append("an AECCAR holds core or all-electron parts of a PAW density, not the valence density alone")

@@ -7,15 +7,12 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-WRITTEN_PRECISION = 2e-5  # of the largest value; five decimals, as most volumes are written
+WRITTEN_PRECISION = 2e-5  # of the largest value in a plane; five decimals, as most volumes are written
 
 
 def end_points_repeated(values: FloatArray) -> bool:
     """Whether the last plane along every axis is the first one again, as written numbers can tell."""
-    if min(values.shape) < 2:
-        return False
-    close = WRITTEN_PRECISION * float(np.abs(values).max())
-    return all(bool((np.abs(np.take(values, 0, axis) - np.take(values, -1, axis)) <= close).all()) for axis in range(3))
+    return min(values.shape) > 1 and all(_same_planes(values, axis, 0, -1) for axis in range(3))
 
 
 def looks_like_a_box_with_both_ends(values: FloatArray, voxel_volume: float) -> bool:
@@ -25,11 +22,13 @@ def looks_like_a_box_with_both_ends(values: FloatArray, voxel_volume: float) -> 
     without the repeated planes are nearer to a whole number than those counted with them. A mirror plane half a step
     before the first point makes the end planes coincide, too; counting the electrons tells the two apart.
     """
-    if not end_points_repeated(values):
-        return False
-    close = WRITTEN_PRECISION * float(np.abs(values).max())
-    if all(bool((np.abs(np.take(values, 0, axis) - np.take(values, 1, axis)) <= close).all()) for axis in range(3)):
+    if not end_points_repeated(values) or all(_same_planes(values, axis, 0, 1) for axis in range(3)):
         return False
     with_ends = float(values.sum()) * voxel_volume
     without = float(values[:-1, :-1, :-1].sum()) * voxel_volume
     return abs(without - round(without)) < abs(with_ends - round(with_ends))
+
+
+def _same_planes(values: FloatArray, axis: int, one: int, other: int) -> bool:
+    first, second = np.take(values, one, axis), np.take(values, other, axis)
+    return bool(np.abs(first - second).max() <= WRITTEN_PRECISION * np.abs(first).max())

@@ -12,7 +12,7 @@ from rhoscale.density import Density
 from rhoscale.formats.density_file import DensityFile
 from rhoscale.formats.elements import NUMBERS, symbol_of_label
 from rhoscale.formats.end_points import end_points_repeated
-from rhoscale.formats.text_volume import TextVolume, system_of_file, write_numbers
+from rhoscale.formats.text_volume import TextVolume, system_of_file, third_axis_fastest, write_numbers
 from rhoscale.grid import Grid
 from rhoscale.system import System
 from rhoscale.units import ANGSTROM_PER_BOHR, BOHR_PER_ANGSTROM
@@ -42,16 +42,17 @@ def read_xsf(path: str | Path) -> DensityFile:
     flat = reader.volume(shape, "the data grid")
     if reader.more_numbers():
         raise reader.error(f"numbers follow after the {flat.size} of the data grid", "END_DATAGRID_3D")
-    values = flat.reshape(shape[::-1]).transpose(2, 1, 0)
+    volume = flat.reshape(shape[::-1])
     notes = [VALUES_NOTE]
-    if end_points_repeated(values):
-        values = values[:-1, :-1, :-1]
+    if end_points_repeated(volume):
+        volume = volume[:-1, :-1, :-1]
     else:
         notes.append("the data grid does not repeat its first points at the end; it was taken as a periodic grid")
     if origin.any():
         notes.append(f"the grid begins at {origin.round(6).tolist()} Angstrom; it and the atoms were moved to zero")
     system = system_of_file(reader.file, cell * BOHR_PER_ANGSTROM, (positions - origin) * BOHR_PER_ANGSTROM, species)
-    density = Density(Grid(system.cell, values.shape), np.ascontiguousarray(values))
+    values = third_axis_fastest(volume)
+    density = Density(Grid(system.cell, values.shape), values)
     return DensityFile(system, density, None, "; ".join(notes))
 
 
@@ -131,5 +132,5 @@ def write_xsf(file: BinaryIO, system: System, density: Density, comment: str) ->
     ]
     file.write(("\n".join(lines) + "\n").encode())
     repeated = np.pad(density.values, ((0, 1), (0, 1), (0, 1)), mode="wrap")
-    write_numbers(file, np.ascontiguousarray(repeated.transpose(2, 1, 0)).ravel(), " %17.10E", 6)
+    write_numbers(file, np.ascontiguousarray(repeated.transpose(2, 1, 0)).ravel(), " %13.6E", 6)
     file.write(b"END_DATAGRID_3D\nEND_BLOCK_DATAGRID_3D\n")
