@@ -18,7 +18,7 @@ SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
 # scf_must_converge = .false. it would hold Hartree and exchange-correlation energies of the new density.
 ONE_DIAGONALISATION = (
     "  electron_maxstep = 1, conv_thr = 1e-30, mixing_beta = 1e-20",
-    "  diago_thr_init = 1e-12, diago_full_acc = .true., diago_david_ndim = 4",
+    "  diago_thr_init = 1e-12, diago_full_acc = .true.",
 )
 
 
@@ -26,17 +26,23 @@ ONE_DIAGONALISATION = (
 class SelfConsistency:
     """How ``pw.x`` reaches self-consistency: these change the cost of a run, not its result.
 
+    The defaults were the cheapest of those measured for Al (32 atoms, several k-meshes, displaced by 0.1 and 0.4
+    Bohr) and SiGe (64 atoms), started from atoms' self-consistent densities: ``TF`` 0.9 takes 6 to 9 cycles where ``plain`` 0.7
+    takes 10 to 15, at the same error of the density.
+
     Attributes:
         mixing_mode: ``plain`` (Broyden), ``TF`` or ``local-TF`` (screened by Thomas-Fermi).
         mixing_beta: Share of the new density in each mixing step.
         mixing_history: Earlier iterations that the Broyden mixing uses.
         diagonalization: Name of the eigensolver, as ``pw.x`` spells it.
+        davidson_vectors: Size of the Davidson solver's space, in sets of bands.
     """
 
-    mixing_mode: str = "plain"
-    mixing_beta: float = 0.7
+    mixing_mode: str = "TF"
+    mixing_beta: float = 0.9
     mixing_history: int = 8
     diagonalization: str = "david"
+    davidson_vectors: int = 4
 
 
 DEFAULT_SELF_CONSISTENCY = SelfConsistency()
@@ -84,6 +90,7 @@ def pw_input(
         "/",
         "&ELECTRONS",
         f"  diagonalization = '{self_consistency.diagonalization}'",
+        f"  diago_david_ndim = {self_consistency.davidson_vectors}",
         *(["  startingpot = 'file'"] if start_from_file else []),
         *(ONE_DIAGONALISATION if one_diagonalisation else _cycle_lines(settings, self_consistency, electrons)),
         "/",
