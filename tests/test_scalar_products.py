@@ -263,6 +263,24 @@ def test_a_tile_gives_what_the_crystal_gives_or_says_that_its_halo_is_too_small(
     assert not outcomes[0]
 
 
+@pytest.mark.parametrize("name", ["thermal", "void", "alloy"])
+def test_atoms_within_the_reach_of_a_point_determine_its_features(name):
+    system, spec = SYSTEMS[name]
+    point = points_of(system)[7]
+    reach = float(describer(system, spec).reach_of(point[None])[0])
+    if name == "thermal":
+        assert reach < spec.reach
+    positions, species = [], []
+    for element in system.elements:
+        around = nearest(system, element, point, 400)
+        inside = around[np.linalg.norm(around, axis=1) <= reach + 1e-4] + point
+        positions.append(inside)
+        species += [element] * len(inside)
+    tile = cluster_describer(np.concatenate(positions), np.array(species), spec, reach + 1e-4)
+    assert len(species) > spec.distances
+    assert_same(tile(point[None]), describe(point[None], system, spec), spec)
+
+
 def test_halo_error_names_the_points_and_the_distance():
     system, _ = SYSTEMS["thermal"]
     positions = nearest(system, "Al", np.zeros(3), 200)

@@ -172,21 +172,17 @@ def holds_all(atoms: CellList, kind: int, found: int) -> bool:
 
 @njit(nogil=True, cache=True)
 def by_distance(distances: FloatArray) -> IntArray:
-    """Numbers of the atoms from the nearest to the farthest; equally far ones stay in order."""
-    order = np.arange(len(distances))
-    gap = 1
-    merged = np.empty_like(order)
-    while gap < len(order):
-        for start in range(0, len(order), 2 * gap):
-            left, middle = start, min(start + gap, len(order))
-            right, end = middle, min(start + 2 * gap, len(order))
-            for place in range(start, end):
-                if left < middle and (right >= end or distances[order[left]] <= distances[order[right]]):
-                    merged[place] = order[left]
-                    left += 1
-                else:
-                    merged[place] = order[right]
-                    right += 1
-        order, merged = merged, order
-        gap *= 2
+    """Numbers of the atoms from the nearest to the farthest; equally far ones stay in order.
+
+    Every rank is counted: for a hundred atoms that is quicker than any sorting with branches.
+    """
+    n = len(distances)
+    order = np.empty(n, np.int64)
+    for i in range(n):
+        rank = 0
+        for j in range(i):
+            rank += distances[j] <= distances[i]
+        for j in range(i + 1, n):
+            rank += distances[j] < distances[i]
+        order[rank] = i
     return order

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rhoscale.descriptors.bricks import Bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import LANES
-from rhoscale.descriptors.neighbours import CellList, by_distance, holds_all, radius_of, within
+from rhoscale.descriptors.neighbours import CellList, holds_all, radius_of, within
 from rhoscale.descriptors.scalar_products.network import STEP, Networks
 from rhoscale.descriptors.scalar_products.one_point import describe_one
 from rhoscale.descriptors.scalar_products.sixteen import (
@@ -112,11 +112,26 @@ def _candidates(atoms: CellList, kind: int, centre: FloatArray, spread: float, c
             return vectors, indices
         wanted = 1.3 * radius
         if len(indices) >= count:
-            distances = np.sqrt(vectors[0] ** 2 + vectors[1] ** 2 + vectors[2] ** 2)
-            wanted = distances[by_distance(distances)[count - 1]] + 2.0 * spread + 1e-6
+            wanted = _holding(vectors, count, radius) + 2.0 * spread + 1e-6
             if wanted <= radius:
                 return vectors, indices
         radius = wanted
+
+
+@njit(nogil=True, cache=True)
+def _holding(vectors: FloatArray, count: int, radius: float) -> float:
+    """A radius, at most 1 % too large, that holds ``count`` of the atoms within ``radius``."""
+    low, high = 0.0, radius
+    while high - low > 0.01 * radius:
+        middle = 0.5 * (low + high)
+        held = 0
+        for i in range(vectors.shape[1]):
+            held += vectors[0, i] ** 2 + vectors[1, i] ** 2 + vectors[2, i] ** 2 <= middle * middle
+        if held >= count:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 @njit(nogil=True, cache=True)

@@ -43,19 +43,32 @@ class ScalarProductDescriber:
     halo: float = np.inf
 
     def __call__(self, points: FloatArray, threads: int | None = None) -> Features:
-        """Describe points [n, 3], Bohr, by float32 features [n, size].
+        """Describe points [n, 3], Bohr, by float32 features [n, size]; the bits do not depend on ``threads``.
 
         Raises:
             InputError: The points are not finite coordinates [n, 3].
             HaloError: Atoms are needed beyond the halo of a cluster.
         """
+        features, reach = self._describe_all(points, threads)
+        self._check_halo(reach)
+        return features
+
+    def reach_of(self, points: FloatArray) -> Features:
+        """Radius around each point within which all atoms must be known, Bohr [n]: the halo that a tile needs.
+
+        Raises:
+            InputError: The points are not finite coordinates [n, 3].
+        """
+        return self._describe_all(points, 1)[1]
+
+    def _describe_all(self, points: FloatArray, threads: int | None) -> tuple[Features, Features]:
         points = np.ascontiguousarray(points, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
             raise InputError(f"points must be finite coordinates [n, 3] in Bohr; got shape {points.shape}")
         features = np.empty((len(points), self.spec.size), np.float32)
-        if len(points) == 0:
-            return features
         reach = np.zeros(len(points), np.float32)
+        if len(points) == 0:
+            return features, reach
         bricks = cut_into_bricks(points)
         starts = range(0, len(bricks.bricks) - 1, BRICKS_PER_TASK)
 
@@ -70,8 +83,7 @@ class ScalarProductDescriber:
         else:
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(work, starts))
-        self._check_halo(reach)
-        return features
+        return features, reach
 
     def _describe(
         self, points: FloatArray, bricks: Bricks, start: int, stop: int, features: Features, reach: Features

@@ -77,11 +77,13 @@ def describe_one(
 @njit(nogil=True, cache=True)
 def _shells_around(atoms: CellList, kind: int, point: FloatArray, n_distances: int, n_atoms: int) -> Any:
     """Sorted atoms around a point, all that a cluster has if those are too few, and the last tied with the M_a-th."""
-    radius = 1.1 * radius_of(atoms, kind, n_distances) + 2.0
+    radius = 1.12 * radius_of(atoms, kind, n_distances)
     while True:
         near, indices = within(atoms, kind, point, radius)
         found = len(indices)
-        distances = np.sqrt(near[0] ** 2 + near[1] ** 2 + near[2] ** 2)
+        distances = np.empty(found)
+        for m in range(found):
+            distances[m] = np.sqrt(near[0, m] ** 2 + near[1, m] ** 2 + near[2, m] ** 2)
         order = by_distance(distances)
         last = n_atoms - 1
         while 0 <= last < found - 1 and distances[order[last + 1]] - distances[order[last]] <= SHELL_GAP:
