@@ -1,8 +1,8 @@
-"""The prior mean of a model, at any points of a structure."""
+"""The prior mean of a model, at any points of a structure; its tables travel in the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rhoscale.baselines.linear import LinearBaseline
 from rhoscale.errors import ModelError
 from rhoscale.models import TrainedModel
+from rhoscale.promolecule import AtomicDensityTable, Promolecule
 from rhoscale.system import System
 
 PriorMean = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.floating] | None]
@@ -26,4 +27,38 @@ def prior_mean(system: System, model: TrainedModel) -> PriorMean:
     if model.prior_mean == "linear":
         baseline = LinearBaseline.from_arrays(model.prior_arrays)  # type: ignore[arg-type]
         return lambda _points, features: baseline.predict(features)
-    raise ModelError(f'model "{model.name}" has the prior mean {model.prior_mean!r}; expected none or linear')
+    if model.prior_mean == "promolecule":
+        atoms = Promolecule(system, promolecule_tables(model))
+        return lambda points, _features: atoms.at(points)
+    raise ModelError(
+        f'model "{model.name}" has the prior mean {model.prior_mean!r}; expected none, linear or promolecule; '
+        f"a newer version of rhoscale may know it"
+    )
+
+
+def promolecule_arrays(tables: Mapping[str, AtomicDensityTable]) -> dict[str, NDArray[np.float64]]:
+    """Atomic densities as the arrays that a model keeps: values and mesh step for each element."""
+    arrays = {}
+    for element, table in tables.items():
+        arrays[f"promolecule.{element}"] = table.values
+        arrays[f"promolecule.{element}.step"] = np.array([table.step])
+    return arrays
+
+
+def promolecule_tables(model: TrainedModel) -> dict[str, AtomicDensityTable]:
+    """The atomic densities of a model, one for each of its elements.
+
+    Raises:
+        ModelError: One is missing.
+    """
+    tables = {}
+    for element, identity in model.pseudopotentials.items():
+        try:
+            values, step = (model.prior_arrays[f"promolecule.{element}{end}"] for end in ("", ".step"))
+        except KeyError as error:
+            raise ModelError(
+                f'model "{model.name}" lacks the atomic density {error} of its prior mean; expected one for each '
+                f"element that it knows; copy the whole model again"
+            ) from error
+        tables[element] = AtomicDensityTable(identity, float(step[0]), np.asarray(values, dtype=np.float64))
+    return tables
