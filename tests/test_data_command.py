@@ -18,7 +18,7 @@ from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.pseudopotentials import gth_pseudopotential
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import DatasetError, InputError
-from rhoscale.formats import write_density_file
+from rhoscale.formats import read_density_file, write_density_file
 from rhoscale.recipes.data import ImportConfig, import_files, label_noise
 from rhoscale.sampling.schedule import snapshot_of
 from rhoscale.snapshot import Snapshot
@@ -115,6 +115,21 @@ def test_a_density_file_becomes_a_snapshot_of_the_same_density(
         "import", tmp_path / "mine", tmp_path / name, "--role", "test", "--pseudo", "Al=gth-pbe:3", "--temperature", 300
     )
     assert len(SnapshotStore.open(tmp_path / "mine").records()) == 1
+
+
+def test_a_save_folder_becomes_a_snapshot(tmp_path: Path, run: Run) -> None:
+    save = Path(__file__).parent / "data" / "formats" / "alsi.save"
+    pseudo = ("--pseudo", "Al=gth-pbe:3", "--pseudo", "Si=gth-pbe:4")
+    code, _, err = run("import", tmp_path / "mine", save, "--role", "train", *pseudo)
+    assert (code, err) == (0, "")
+    store = SnapshotStore.open(tmp_path / "mine")
+    assert check_store(store) == []
+    kept = store.load(store.records()[0])
+    whole = read_density_file(save)
+    assert kept.system.content_hash() == whole.system.content_hash()
+    difference = (kept.density.on_grid(whole.density.grid.shape) - whole.density).values
+    assert np.abs(difference).sum() * whole.density.grid.volume_element / kept.electrons < 2.5e-4
+    assert len(kept.density.coefficients) < 0.9 * np.prod(whole.density.grid.shape)
 
 
 def test_frames_of_one_run_stay_on_one_side(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from rhoscale.datasets.check import check_store
 from rhoscale.datasets.compact import largest_sphere, loss, smallest_cutoff
@@ -54,6 +55,25 @@ def test_what_goes_in_comes_out(store: SnapshotStore) -> None:
 def snapshot_hash_without_cost(kept: Snapshot, again: Snapshot) -> str:
     """The hash of a recomputed snapshot that is given the kept one's times, the only thing that may differ."""
     return replace(again, settings=kept.settings).content_hash
+
+
+def test_a_snapshot_is_readable_without_this_package(store: SnapshotStore) -> None:
+    """As docs/data.md describes the file: the Fourier sum at some points is the density there."""
+    record = store.records()[0]
+    with safe_open(str(store.snapshot_path(record)), framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        text = json.loads(file.metadata()["rhoscale"])
+    h, k, l = arrays["waves_limits"]
+    box = np.unpackbits(arrays["waves_kept"], count=(2 * h + 1) * (2 * k + 1) * (l + 1))
+    millers = np.argwhere(box.reshape(2 * h + 1, 2 * k + 1, l + 1)) - [h, k, 0]
+    coefficients = arrays["coefficients"][:, 0] + 1j * arrays["coefficients"][:, 1]
+    twice = np.where((millers == 0).all(axis=1), 1.0, 2.0)
+    density = store.load(record).density.on_grid((20, 20, 20)).values
+    for i, j, m in ((0, 0, 0), (3, 7, 11), (19, 2, 10)):
+        phase = np.exp(2j * np.pi * (millers @ np.array([i, j, m]) / 20))
+        assert (twice * coefficients * phase).real.sum() == pytest.approx(density[i, j, m], rel=1e-5)
+    assert text["species"] == ["Al"] * 4
+    assert text["electrons"] == 12
 
 
 def test_selections_are_those_of_the_records(store: SnapshotStore) -> None:

@@ -196,7 +196,9 @@ def _record_table(records: Sequence[Record]) -> Table:
 
 def _batch_table(store: SnapshotStore) -> Table:
     records = store.records()
-    table = Table("batch", "role", "subsets", "snapshots", "formula", "kind", "temperatures (K)", "core-hours")
+    table = Table(
+        "batch", "role", "subsets", "snapshots", "formula", "kind", "temperatures (K)", "waited", "core-hours"
+    )
     for batch in dict.fromkeys(r.batch for r in records):
         mine = [r for r in records if r.batch == batch]
         table.add_row(
@@ -207,10 +209,18 @@ def _batch_table(store: SnapshotStore) -> Table:
             ", ".join(dict.fromkeys(r.formula for r in mine)),
             ", ".join(dict.fromkeys(r.kind for r in mine)),
             ", ".join(f"{t:g}" for t in sorted({r.temperature for r in mine if r.temperature is not None})),
+            _least_wait(store, mine),
             f"{sum(r.core_seconds + r.sampling_core_seconds for r in mine) / 3600:.2f}",
         )
+    table.caption = "waited: least time before a snapshot, in autocorrelation times of its trajectory's structure"
     table.title = escape(str(store.header.get("description", "")))
     return table
+
+
+def _least_wait(store: SnapshotStore, records: Sequence[Record]) -> str:
+    origins = [store.load(r).origin for r in records]
+    waits = [o["decorrelation"]["waited_over_time"] for o in origins if "decorrelation" in o]
+    return f"{min(waits):.1f}" if waits else "-"
 
 
 def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:

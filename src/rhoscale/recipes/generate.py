@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import ase
-
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.engines.available import make_engine
 from rhoscale.engines.interface import Engine
@@ -24,7 +22,7 @@ from rhoscale.errors import DatasetError, InputError, RhoscaleError
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, Task, plan_generation
 from rhoscale.sampling.forces import classical_calculator
-from rhoscale.sampling.schedule import Schedule, Stage, ThermalStructure, snapshot_of, thermalise
+from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStructure, snapshot_of, thermalise
 from rhoscale.sampling.thermostat import EngineCalculator, ScaledCalculator, Thermostat, equilibrium_scale
 from rhoscale.snapshot import Snapshot
 from rhoscale.structures.strain import strain_matrix
@@ -181,7 +179,7 @@ def _run_all(
                 continue
             if record is None:
                 outcome.busy.append(task)
-                tell(Event(task, "busy", "another process is at it"))
+                tell(Event(task, "busy", "another process is at it, or has just done it"))
             else:
                 outcome.done.append(record)
                 tell(Event(task, "done", f"{record.core_seconds:.0f} core-s", record))
@@ -253,7 +251,7 @@ def _origin(task: Task, structure: ThermalStructure, scale: float) -> dict[str, 
         "volume_per_atom_bohr3": structure.system.volume / len(structure.system),
         "method": "classical" if batch.ab_initio is None else "ab-initio",
         "thermostat": {"name": "Nose-Hoover chain of 3", **plain(task.thermostat)},
-        "calculator": {"name": task.thermostat.forces, "length_scale": scale, "ase": ase.__version__},
+        "calculator": {"name": task.thermostat.forces, "length_scale": scale, "ase": ASE_VERSION},
         "ab_initio": None
         if batch.ab_initio is None or task.dynamics_engine is None
         else {"duration_fs": batch.ab_initio.duration_fs, "engine": plain(task.dynamics_engine)},

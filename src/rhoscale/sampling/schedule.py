@@ -21,6 +21,7 @@ from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM
 
+ASE_VERSION = ase.__version__
 RECORD_FS = 10.0
 
 
@@ -196,7 +197,7 @@ def snapshot_of(state: GroundState, origin: Mapping[str, Any]) -> Snapshot:
         settings={
             "engine": state.engine,
             "rhoscale": __version__,
-            "ase": ase.__version__,
+            "ase": ASE_VERSION,
             "extra": {k: _plain(v) for k, v in state.extra.items()},
             "cutoff_hartree": settings.cutoff,
             "density_cutoff_hartree": settings.density_cutoff,
