@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_masses, atomic_numbers
 
-from rhoscale import __version__
 from rhoscale.engines.interface import GroundState
 from rhoscale.errors import InputError
 from rhoscale.sampling.decorrelation import Decorrelation, autocorrelation, density_waves, integrated_time, overlap
@@ -21,6 +21,7 @@ from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM
 
+VERSION = version("rhoscale")
 ASE_VERSION = ase.__version__
 RECORD_FS = 10.0
 
@@ -196,7 +197,7 @@ def snapshot_of(state: GroundState, origin: Mapping[str, Any]) -> Snapshot:
         origin=dict(origin),
         settings={
             "engine": state.engine,
-            "rhoscale": __version__,
+            "rhoscale": VERSION,
             "ase": ASE_VERSION,
             "extra": {k: _plain(v) for k, v in state.extra.items()},
             "cutoff_hartree": settings.cutoff,
