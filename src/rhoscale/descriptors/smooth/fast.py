@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rhoscale.descriptors.bricks import cut_into_bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import LANES
-from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, periodic_cell_list, within
+from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, collect, periodic_cell_list
+from rhoscale.descriptors.smooth.blocks import box, nearest_first, place_points, write_rows
 from rhoscale.descriptors.smooth.kernel import CHUNK, angular_rows, neighbour_density, power_spectrum, radial_sums
 from rhoscale.descriptors.smooth.spec import Smooth
 from rhoscale.errors import HaloError, InputError, ModelError
@@ -125,96 +126,57 @@ def _describe_bricks(  # type: ignore[no-untyped-def]
     points, bricks, start, stop, atoms, shapes, constants, cutoffs, features
 ):
     kinds = len(atoms.starts)
-    size = features.shape[1]
     capacity = 512
     vectors = np.empty((kinds, 3, capacity))
-    indices = np.empty(capacity, dtype=np.int64)
+    lists = np.empty((len(cutoffs) + 1, capacity), dtype=np.int64)
     near = np.empty((kinds, 3, capacity), dtype=np.float32)
     found = np.zeros(kinds, dtype=np.int64)
     ends = np.zeros((kinds, len(cutoffs)), dtype=np.int64)
     block = np.empty(3 * LANES, dtype=np.float32)
-    state = np.empty(3 * CHUNK * LANES, dtype=np.float32)
-    rows = angular_rows(shapes[:, 1].max())
-    functions = np.empty(CHUNK * (shapes[:, 0].max() + 1) * LANES, dtype=np.float32)
-    angles = np.zeros(CHUNK * rows * LANES, dtype=np.float32)
-    sums = np.empty((kinds + 1, (shapes[:, 0].max() + 1) * rows * LANES), dtype=np.float32)
-    table = np.empty((size + 8) * LANES, dtype=np.float32)
+    scratch = _make_scratch(kinds, shapes)
+    table = np.empty((features.shape[1] + LANES) * LANES, dtype=np.float32)
+    rows = features.reshape(-1)
     for brick in range(start, stop):
         first, last = bricks.bricks[brick], bricks.bricks[brick + 1]
-        centre, spread = _middle(points, bricks.order[bricks.blocks[first] : bricks.blocks[last]])
+        centre, half = box(points, bricks.order[bricks.blocks[first] : bricks.blocks[last]])
+        radius = cutoffs[-1] + np.sqrt(np.sum(half * half))
         for kind in range(kinds):
-            found[kind] = within(atoms, kind, centre, cutoffs[-1] + spread, vectors[kind], indices)
+            found[kind] = collect(atoms, kind, centre, radius, vectors[kind], lists[0])
         if found.max() > capacity:
             capacity = found.max() + found.max() // 4
             vectors = np.empty((kinds, 3, capacity))
-            indices = np.empty(capacity, dtype=np.int64)
+            lists = np.empty((len(cutoffs) + 1, capacity), dtype=np.int64)
             near = np.empty((kinds, 3, capacity), dtype=np.float32)
             for kind in range(kinds):
-                within(atoms, kind, centre, cutoffs[-1] + spread, vectors[kind], indices)
+                collect(atoms, kind, centre, radius, vectors[kind], lists[0])
         for b in range(first, last):
             members = bricks.order[bricks.blocks[b] : bricks.blocks[b + 1]]
-            middle, radius = _middle(points, members)
-            for lane in range(LANES):
-                i = members[min(lane, len(members) - 1)]
-                for axis in range(3):
-                    block[axis * LANES + lane] = points[i, axis] - middle[axis]
+            middle, half = box(points, members)
+            place_points(points, members, middle, block)
             for kind in range(kinds):
-                _nearest_first(
-                    vectors[kind], found[kind], middle - centre, cutoffs, radius, indices, near[kind], ends[kind]
-                )
-            _describe_block(block, near, ends, shapes, constants, state, functions, angles, sums, table)
-            for lane in range(len(members)):
-                for f in range(size):
-                    features[members[lane], f] = table[f * LANES + lane]
+                nearest_first(vectors[kind], found[kind], middle - centre, half, cutoffs, lists, near[kind], ends[kind])
+            _describe_block(block, near, ends, shapes, constants, scratch, table)
+            write_rows(table, members, features.shape[1], rows)
 
 
 @njit(nogil=True, cache=True)
-def _middle(points, members):  # type: ignore[no-untyped-def]
-    """Middle of the box around some points, and their largest distance from it."""
-    low = np.full(3, np.inf)
-    high = np.full(3, -np.inf)
-    for i in members:
-        for c in range(3):
-            low[c] = min(low[c], points[i, c])
-            high[c] = max(high[c], points[i, c])
-    middle = 0.5 * (low + high)
-    largest = 0.0
-    for i in members:
-        r2 = 0.0
-        for c in range(3):
-            r2 += (points[i, c] - middle[c]) ** 2
-        largest = max(largest, r2)
-    return middle, np.sqrt(largest)
-
-
-@njit(nogil=True, cache=True)
-def _nearest_first(vectors, found, centre, cutoffs, radius, classes, near, ends):  # type: ignore[no-untyped-def]
-    """Sort atoms by the smallest cutoff that may reach them; ends[c] counts those within cutoff c of any point."""
-    last = len(cutoffs) - 1
-    limits = (cutoffs + radius) ** 2
-    ends[:] = 0
-    for a in range(found):
-        r2 = 0.0
-        for axis in range(3):
-            r2 += (vectors[axis, a] - centre[axis]) ** 2
-        c = 0
-        while c <= last and r2 > limits[c]:
-            c += 1
-        classes[a] = c
-        for d in range(c + 1, last + 1):
-            ends[d] += 1
-    for a in range(found):
-        c = classes[a]
-        if c <= last:
-            for axis in range(3):
-                near[axis, ends[c]] = vectors[axis, a] - centre[axis]
-            ends[c] += 1
+def _make_scratch(kinds, shapes):  # type: ignore[no-untyped-def]
+    """States of the radial sums; radial and angular functions of a chunk of atoms; neighbour densities."""
+    count = shapes[:, 0].max() + 1
+    rows = angular_rows(shapes[:, 1].max())
+    return (
+        np.empty(3 * CHUNK * LANES, dtype=np.float32),
+        np.empty(CHUNK * count * LANES, dtype=np.float32),
+        np.zeros(CHUNK * rows * LANES, dtype=np.float32),
+        np.empty((kinds + 1, count * rows * LANES), dtype=np.float32),
+    )
 
 
 @njit(nogil=True, cache=True)
 def _describe_block(  # type: ignore[no-untyped-def]
-    block, near, ends, shapes, constants, state, functions, angles, sums, table
+    block, near, ends, shapes, constants, scratch, table
 ):
+    state, functions, angles, sums = scratch
     kinds = len(near)
     total = sums[kinds]
     row = 0
