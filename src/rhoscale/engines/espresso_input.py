@@ -27,8 +27,8 @@ class SelfConsistency:
     """How ``pw.x`` reaches self-consistency: these change the cost of a run, not its result.
 
     The defaults were the cheapest of those measured for Al (32 atoms, several k-meshes, displaced by 0.1 and 0.4
-    Bohr) and SiGe (64 atoms), started from atoms' self-consistent densities: ``TF`` 0.9 takes 6 to 9 cycles where ``plain`` 0.7
-    takes 10 to 15, at the same error of the density.
+    Bohr) and SiGe (64 atoms), started from the atoms' self-consistent densities: ``TF`` 0.9 takes 6 to 9 cycles
+    where ``plain`` 0.7 takes 10 to 15, at the same error of the density.
 
     Attributes:
         mixing_mode: ``plain`` (Broyden), ``TF`` or ``local-TF`` (screened by Thomas-Fermi).
