@@ -12,6 +12,7 @@ from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.errors import DatasetError, ModelError
 from rhoscale.metrics import Calibration, FieldErrors, calibration
 from rhoscale.models import TrainedModel
+from rhoscale.recipes.atomic_tables import known_tables
 from rhoscale.recipes.judge import Judged, judge_snapshot
 from rhoscale.recipes.training_plan import EvaluationConfig
 from rhoscale.snapshot import Snapshot
@@ -80,6 +81,7 @@ def evaluate(
     records = store.select(role=None if config.test else "test", batch=config.test or None)
     if not records:
         raise DatasetError(f"{store.path} has no test snapshot; expected at least one; generate some or name batches")
+    tables = known_tables(model.pseudopotentials)
     cases = []
     for case in dict.fromkeys(r.batch for r in records):
         mine = [r for r in records if r.batch == case]
@@ -87,7 +89,7 @@ def evaluate(
         for record in mine:
             snapshot = store.load(record)
             _refuse_other_labels(model, snapshot, record)
-            judged.append(judge_snapshot(model, snapshot, draws=config.draws, points=config.points))
+            judged.append(judge_snapshot(model, snapshot, draws=config.draws, points=config.points, tables=tables))
             report(f"{case}: {record.task}, L1 {100 * judged[-1].errors.l1:.3f} %")
         cases.append(_case(case, mine, judged))
     return cases
@@ -104,14 +106,13 @@ def _case(name: str, records: Sequence[Record], judged: Sequence[Judged]) -> Cas
         part: np.concatenate([getattr(j.uncertainty, part) for j in judged])
         for part in ("aleatoric", "epistemic", "total")
     }
-    priors = [j.prior_errors for j in judged if j.prior_errors is not None]
     return CaseErrors(
         case=name,
         records=tuple(records),
         errors=tuple(j.errors for j in judged),
         calibration=calibration(differences, parts["total"]),
         sigma={part: float(np.sqrt(np.mean(np.square(v, dtype=np.float64)))) for part, v in parts.items()},
-        baselines={"prior_mean": tuple(priors)} if priors else {},
+        baselines={name: tuple(j.baselines[name] for j in judged) for name in judged[0].baselines},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.grid import Grid
 from rhoscale.metrics import FieldErrors, field_errors
 from rhoscale.models import TrainedModel
+from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid
 from rhoscale.recipes.prior import prior_mean
 from rhoscale.snapshot import Snapshot
 from rhoscale.uncertainty import Uncertainty
@@ -23,14 +25,14 @@ class Judged:
 
     Attributes:
         errors: Of the point estimate, at all points of the compute grid.
-        prior_errors: Of the model's prior mean alone, or None.
+        baselines: Errors of ``prior_mean`` (the model's, alone) and of ``promolecule``, where there are such.
         differences: Point estimate minus label at the points where uncertainties were computed [m], e/Bohr^3.
         uncertainty: At the same points.
         sigma_to_l1: Factor from the mean total deviation to the L1 per electron of a Gaussian of that size.
     """
 
     errors: FieldErrors
-    prior_errors: FieldErrors | None
+    baselines: Mapping[str, FieldErrors]
     differences: NDArray[np.float64]
     uncertainty: Uncertainty
     sigma_to_l1: float
@@ -42,7 +44,13 @@ class Judged:
 
 
 def judge_snapshot(
-    model: TrainedModel, snapshot: Snapshot, *, draws: int, points: int | None = None, seed: int = 0
+    model: TrainedModel,
+    snapshot: Snapshot,
+    *,
+    draws: int,
+    points: int | None = None,
+    seed: int = 0,
+    tables: Mapping[str, AtomicDensityTable] | None = None,
 ) -> Judged:
     """Compare a model with the label of a snapshot.
 
@@ -52,6 +60,7 @@ def judge_snapshot(
         draws: Weight draws for the uncertainties.
         points: Number of points for the uncertainties, drawn with the seed; None for all.
         seed: Of the points and the draws.
+        tables: Atomic densities for the promolecule's errors; None to leave them out.
     """
     grid = Grid.from_spacing(snapshot.system.cell, model.compute_spacing)
     positions = grid.points()
@@ -63,11 +72,12 @@ def judge_snapshot(
     if points is not None and points < grid.size:
         chosen = np.sort(np.random.default_rng(seed).choice(grid.size, points, replace=False))
     part = None if prior is None else prior[chosen]
+    fields = {} if prior is None else {"prior_mean": Density(grid, prior.reshape(grid.shape))}
+    if tables is not None:
+        fields["promolecule"] = promolecule_on_grid(snapshot.system, tables, grid)
     return Judged(
         errors=field_errors(Density(grid, density.reshape(grid.shape)), reference, snapshot.electrons),
-        prior_errors=None
-        if prior is None
-        else field_errors(Density(grid, prior.reshape(grid.shape)), reference, snapshot.electrons),
+        baselines={name: field_errors(field, reference, snapshot.electrons) for name, field in fields.items()},
         differences=density[chosen].astype(np.float64) - reference.values.reshape(-1)[chosen],
         uncertainty=model.uncertainty(features[chosen], part, draws=draws, seed=seed),
         sigma_to_l1=float(np.sqrt(2.0 / np.pi)) * snapshot.system.volume / snapshot.electrons,

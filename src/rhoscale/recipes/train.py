@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rhoscale import __version__
 from rhoscale.baselines.linear import LinearBaseline
@@ -22,9 +23,11 @@ from rhoscale.errors import OutputError
 from rhoscale.models import MeanField, Scaling, TrainedModel, save_trained
 from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
 from rhoscale.recipes import training_data as data
+from rhoscale.recipes.atomic_tables import atomic_tables
 from rhoscale.recipes.calibrate import calibrated
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate
+from rhoscale.recipes.prior import promolecule_arrays, promolecule_tables
 from rhoscale.recipes.training_plan import TrainConfig, TransferConfig
 from rhoscale.training import EpochReport, FitResult, FitSettings, ShuffledBatches, fit, second_stage
 
@@ -83,9 +86,14 @@ def train(
     labelled = data.first(labelled, config.data.snapshots or len(labelled.records))
     validation = data.select(store, "validation", config.data.validation, config.data.subset)
     spec = data.specification(dict(config.descriptor), labelled)
-    stage, baseline = _with_prior(config, _stage("stage 1", config, spec, labelled, validation))
+    tables = atomic_tables(labelled.pseudopotentials) if config.prior_mean == "promolecule" else None
+    stage = _stage("stage 1", config, spec, labelled, validation, tables)
+    prior_arrays: Mapping[str, NDArray[np.float64]] = {} if tables is None else promolecule_arrays(tables)
+    if config.prior_mean == "linear":
+        baseline = data.linear_prior(stage.points, stage.validation_points)
+        stage, prior_arrays = _with_baseline(stage, baseline), baseline.to_arrays()
     scaling = Scaling.of(stage.points.features, stage.points.residual)
-    model = _untrained(config, spec, labelled, scaling, baseline)
+    model = _untrained(config, spec, labelled, scaling, prior_arrays)
     prior = normal_prior(model.posterior.means, config.posterior.prior_deviation)
     result = _fit(config, config.fit, model, prior, stage, work / "stage-1.safetensors", report)
     model = replace(model, posterior=result.posterior)
@@ -125,18 +133,16 @@ def _prepare_output(output: Path, *, resume: bool, force: bool) -> Path:
 
 
 def _stage(
-    name: str, config: TrainConfig, spec: DescriptorSpec, labelled: data.Labelled, validation: data.Labelled
+    name: str,
+    config: TrainConfig,
+    spec: DescriptorSpec,
+    labelled: data.Labelled,
+    validation: data.Labelled,
+    tables: data.Tables | None,
 ) -> _Stage:
-    points = data.training_points(labelled, spec, config.data, config.fit.seed)
-    grids = [data.grid_points(s, spec, config.data.validation_spacing) for s in validation.snapshots]
+    points = data.training_points(labelled, spec, config.data, config.fit.seed, tables)
+    grids = [data.grid_points(s, spec, config.data.validation_spacing, tables) for s in validation.snapshots]
     return _Stage(name, labelled, points, validation, grids)
-
-
-def _with_prior(config: TrainConfig, stage: _Stage) -> tuple[_Stage, LinearBaseline | None]:
-    if config.prior_mean == "none":
-        return stage, None
-    baseline = data.linear_prior(stage.points, stage.validation_points)
-    return _with_baseline(stage, baseline), baseline
 
 
 def _with_baseline(stage: _Stage, baseline: LinearBaseline) -> _Stage:
@@ -152,7 +158,7 @@ def _untrained(
     spec: DescriptorSpec,
     labelled: data.Labelled,
     scaling: Scaling,
-    baseline: LinearBaseline | None,
+    prior_arrays: Mapping[str, NDArray[np.float64]],
 ) -> TrainedModel:
     network = config.network.network(spec.size)
     start = network.initial(torch.Generator().manual_seed(config.fit.seed))
@@ -167,7 +173,7 @@ def _untrained(
         functional=labelled.functional,
         compute_spacing=config.data.spacing,
         prior_mean=config.prior_mean,
-        prior_arrays={} if baseline is None else baseline.to_arrays(),
+        prior_arrays=prior_arrays,
     )
 
 
@@ -220,7 +226,8 @@ def _second_stage(
     validation = first_stage.validation
     if transfer.validation:
         validation = data.select(store, "validation", transfer.validation)
-    stage = _stage("stage 2", config, spec, labelled, validation)
+    tables = promolecule_tables(model) if model.prior_mean == "promolecule" else None
+    stage = _stage("stage 2", config, spec, labelled, validation, tables)
     if model.prior_mean == "linear":
         stage = _with_baseline(stage, LinearBaseline.from_arrays(model.prior_arrays))  # type: ignore[arg-type]
     begin = second_stage(model.network, model.posterior, prior, transfer.settings)

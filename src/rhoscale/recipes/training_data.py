@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from rhoscale.baselines.linear import LinearBaseline, fit_linear
-from rhoscale.datasets.points import Draw, PointSet, points_of
+from rhoscale.datasets.points import Draw, OfPoints, PointSet, points_of
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.descriptors import DescriptorSpec, describer, spec_from_dict
 from rhoscale.errors import DatasetError
@@ -22,6 +22,7 @@ from rhoscale.metrics import l1_per_electron
 from rhoscale.models import DenseNet, Scaling
 from rhoscale.models.dense_network import Parameters
 from rhoscale.models.elbo import fourier_modes
+from rhoscale.promolecule import AtomicDensityTable, promolecule
 from rhoscale.recipes.training_plan import DataConfig, PosteriorConfig
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
@@ -104,16 +105,21 @@ def specification(values: dict[str, Any], labelled: Labelled) -> DescriptorSpec:
     return spec_from_dict({"elements": list(labelled.elements), **values})
 
 
-def training_points(labelled: Labelled, spec: DescriptorSpec, config: DataConfig, seed: int) -> PointSet:
-    """Drawn points of the training snapshots."""
+Tables = Mapping[str, AtomicDensityTable]
+
+
+def training_points(
+    labelled: Labelled, spec: DescriptorSpec, config: DataConfig, seed: int, tables: Tables | None = None
+) -> PointSet:
+    """Drawn points of the training snapshots; with tables, the promolecule is their prior mean."""
     importance = near_atoms if config.importance == "near-atoms" else None
     draw = Draw(config.spacing, config.fraction, importance, seed=seed)
-    return points_of(labelled.snapshots, _describe(spec), draw)
+    return points_of(labelled.snapshots, _describe(spec), draw, prior=_promolecule(tables))
 
 
-def grid_points(snapshot: Snapshot, spec: DescriptorSpec, spacing: float) -> PointSet:
-    """All points of the grid of one snapshot."""
-    return points_of([snapshot], _describe(spec), Draw(spacing))
+def grid_points(snapshot: Snapshot, spec: DescriptorSpec, spacing: float, tables: Tables | None = None) -> PointSet:
+    """All points of the grid of one snapshot; with tables, the promolecule is their prior mean."""
+    return points_of([snapshot], _describe(spec), Draw(spacing), prior=_promolecule(tables))
 
 
 def near_atoms(system: System, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,6 +179,10 @@ def validation_error(
         return float(np.mean(errors))
 
     return error
+
+
+def _promolecule(tables: Tables | None) -> OfPoints | None:
+    return None if tables is None else lambda system, points: promolecule(system, tables, points)
 
 
 def _describe(spec: DescriptorSpec) -> Callable[[System, NDArray[np.float64]], NDArray[np.float32]]:

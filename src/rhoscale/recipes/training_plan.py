@@ -127,7 +127,8 @@ class TrainConfig:
         data: Snapshots and points.
         descriptor: Values of the descriptor's specification; ``elements`` come from the data if absent.
         network: Size.
-        prior_mean: ``none``, or ``linear``: the network learns what a ridge regression on its features leaves.
+        prior_mean: What the network's output is added to: ``none``, ``promolecule`` (sum of atomic densities), or
+            ``linear`` (ridge regression on the features).
         posterior: Prior, divergence, spread.
         batch: Points of a minibatch.
         steps_per_epoch: Minibatches of an epoch; by default as many as use every point once.
@@ -144,7 +145,7 @@ class TrainConfig:
     data: DataConfig
     descriptor: Mapping[str, Any]
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    prior_mean: Literal["none", "linear"] = "none"
+    prior_mean: Literal["none", "promolecule", "linear"] = "none"
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
     batch: int = 4096
     steps_per_epoch: int | None = None
