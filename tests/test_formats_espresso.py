@@ -68,6 +68,25 @@ def test_list_of_waves_is_that_of_the_program_in_its_order(case: str) -> None:
     assert len(waves) > 300
 
 
+def test_order_of_almost_equal_waves_is_that_of_the_program() -> None:
+    """A rotated cube given with eight decimals: squares that should be equal differ by about the tolerance of 1e-8."""
+    recorded = np.load(DATA / "rotated_cubic_waves.npz")  # pw.x 6.7, 8 Ry
+    cell, cutoff, expected = recorded["cell"], float(recorded["cutoff"]), recorded["millers"].astype(int)
+    assert espresso_waves(cell, cutoff, gamma_only=False).tolist() == expected.tolist()
+    squares = ((expected @ np.linalg.inv(cell / np.linalg.norm(cell[0])).T) ** 2).sum(axis=1)
+    steps = np.diff(squares)
+    assert np.count_nonzero(steps < 0) > 100  # no plain sort would give this order
+    assert steps.min() > -1e-7
+
+
+def test_order_depends_on_the_length_unit_of_the_run() -> None:
+    waves = espresso_waves(np.diag([7.0, 8.0, 9.0]), CUTOFF, gamma_only=False, alat=1e-6)
+    assert waves.tolist() == sorted(waves.tolist())  # in so small a unit all squares are equal within the tolerance
+    usual = espresso_waves(np.diag([7.0, 8.0, 9.0]), CUTOFF, gamma_only=False)
+    assert usual[0].tolist() == [0, 0, 0]
+    assert sorted(usual.tolist()) == waves.tolist()
+
+
 @pytest.mark.parametrize("case", GAMMA)
 def test_written_again_the_file_differs_by_rounding_only(tmp_path: Path, case: str) -> None:
     original = read_charge_density_dat(dat(case))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from rhoscale.errors import FormatError, InputError, OutputError
@@ -89,7 +90,13 @@ def charge_density_file(
 
 
 def write_charge_density_dat(
-    path: str | Path, density: FourierDensity, *, cutoff: float, gamma_only: bool, force: bool = False
+    path: str | Path,
+    density: FourierDensity,
+    *,
+    cutoff: float,
+    gamma_only: bool,
+    alat: float | None = None,
+    force: bool = False,
 ) -> None:
     """Write a density where ``pw.x`` starts from it (``startingpot = 'file'``).
 
@@ -102,13 +109,14 @@ def write_charge_density_dat(
         density: What to write, electrons per Bohr^3.
         cutoff: Density cutoff of the run that will read it (``ecutrho``), Hartree.
         gamma_only: Whether that run samples the Gamma point alone with real orbitals (``K_POINTS gamma``).
+        alat: Unit of length of that run, Bohr; by default the length of the first cell vector, as with ``ibrav = 0``.
         force: Replace an existing file.
 
     Raises:
         InputError: The cutoff is not positive.
         OutputError: The file exists already or cannot be written.
     """
-    millers = espresso_waves(density.cell, cutoff, gamma_only=gamma_only)
+    millers = espresso_waves(density.cell, cutoff, gamma_only=gamma_only, alat=alat)
     if 16 * len(millers) > LARGEST_RECORD:
         raise OutputError(
             f"{path}: {len(millers)} waves need a record of {16 * len(millers)} bytes; expected at most "
@@ -122,27 +130,28 @@ def write_charge_density_dat(
         _write_record(file, coefficients_at(density, millers).astype("<c16").tobytes())
 
 
-def espresso_waves(cell: FloatArray, cutoff: float, *, gamma_only: bool) -> NDArray[np.int32]:
+def espresso_waves(
+    cell: FloatArray, cutoff: float, *, gamma_only: bool, alat: float | None = None
+) -> NDArray[np.int32]:
     """List the waves with |G|^2 / 2 <= cutoff (Hartree) in the order of Quantum ESPRESSO, shape [n, 3].
 
-    The order is that of ``ggen`` (Modules/recvec_subs.f90): by |G|^2 in units of (2 pi / |a1|)^2, taken as equal
-    within 1e-8; equal ones by first, second, third index. At Gamma the half with the first index positive is
-    kept (then the second, then the third).
+    The order is that of ``ggen`` (Modules/recvec_subs.f90): heapsort by |G|^2 in units of (2 pi / alat)^2, where two
+    values closer than 1e-8 count as equal and are taken by first, second, third index. At Gamma the half with the
+    first index positive is kept (then the second, then the third). ``alat`` is the run's unit of length, by default
+    the length of the first cell vector, as with ``ibrav = 0`` and a cell in Bohr or Angstrom.
 
     Raises:
         InputError: The cutoff is not positive.
     """
     if not (np.isfinite(cutoff) and cutoff > 0):
-        raise InputError(
-            f"the density cutoff is {cutoff}; expected a positive energy in Hartree; give the run's cutoff"
-        )
+        raise InputError(f"the density cutoff is {cutoff}; expected a positive energy in Hartree; give that of the run")
     cell = np.asarray(cell, dtype=np.float64)
     limits = np.floor(np.linalg.norm(cell, axis=1) * np.sqrt(2 * cutoff) / (2 * np.pi)).astype(int) + 1
     axes = [np.arange(-n, n + 1) for n in limits]
     if gamma_only:
         axes[0] = np.arange(0, limits[0] + 1)
     h, k, l = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
-    unit = float(np.linalg.norm(cell[0]))
+    unit = float(np.linalg.norm(cell[0])) if alat is None else alat
     reciprocal = np.linalg.inv(cell / unit).T
     squares = np.zeros(h.size)
     for i in range(3):
@@ -151,11 +160,48 @@ def espresso_waves(cell: FloatArray, cutoff: float, *, gamma_only: bool) -> NDAr
     if gamma_only:
         kept &= (h > 0) | (k > 0) | ((k == 0) & (l >= 0))
     millers = np.stack([h[kept], k[kept], l[kept]], axis=1).astype(np.int32)
-    squares = squares[kept]
-    order = np.argsort(squares, kind="stable")
-    shell = np.empty(len(order), dtype=np.int64)
-    shell[order] = np.concatenate([[0], np.cumsum(np.diff(squares[order]) > 1e-8)])
-    return millers[np.argsort(shell, kind="stable")]
+    return millers[heapsort_within(squares[kept], 1e-8)]
+
+
+@njit(cache=True)
+def heapsort_within(  # type: ignore[no-untyped-def] # pragma: no cover - compiled
+    keys, tolerance
+):
+    """Order of ascending keys [n] by heapsort; keys closer than the tolerance go by their place.
+
+    Being close is not transitive, so the result depends on which keys are compared: sorting in any other way gives
+    another order wherever almost equal keys form a chain longer than the tolerance. Cells given with 7 to 9
+    decimals have such chains (lengths or angles that should be equal differ in the last digit).
+    """
+    n = len(keys)
+    order = np.arange(n)
+    for root in range(n // 2 - 1, -1, -1):
+        _sift_down(keys, tolerance, order, root, n)
+    for last in range(n - 1, 0, -1):
+        order[0], order[last] = order[last], order[0]
+        _sift_down(keys, tolerance, order, 0, last)
+    return order
+
+
+@njit(cache=True)
+def _precedes(keys, tolerance, a, b):  # type: ignore[no-untyped-def] # pragma: no cover - compiled
+    if abs(keys[a] - keys[b]) >= tolerance:
+        return keys[a] < keys[b]
+    return a < b
+
+
+@njit(cache=True)
+def _sift_down(keys, tolerance, order, root, size):  # type: ignore[no-untyped-def] # pragma: no cover - compiled
+    moved = order[root]
+    child = 2 * root + 1
+    while child < size:
+        if child + 1 < size and _precedes(keys, tolerance, order[child], order[child + 1]):
+            child += 1
+        if not _precedes(keys, tolerance, moved, order[child]):
+            break
+        order[root] = order[child]
+        root, child = child, 2 * child + 1
+    order[root] = moved
 
 
 def coefficients_at(density: FourierDensity, millers: NDArray[np.integer]) -> NDArray[np.complex128]:

@@ -58,7 +58,13 @@ def read_charge_density_hdf5(path: str | Path) -> ChargeDensityFile:
 
 
 def write_charge_density_hdf5(
-    path: str | Path, density: FourierDensity, *, cutoff: float, gamma_only: bool, force: bool = False
+    path: str | Path,
+    density: FourierDensity,
+    *,
+    cutoff: float,
+    gamma_only: bool,
+    alat: float | None = None,
+    force: bool = False,
 ) -> None:
     """Write a density for a ``pw.x`` built with HDF5; arguments as for ``write_charge_density_dat``.
 
@@ -67,7 +73,7 @@ def write_charge_density_hdf5(
         OutputError: The file exists already or cannot be written, or ``h5py`` is not installed.
     """
     h5py = _h5py(OutputError, f"{path} cannot be written")
-    millers = espresso_waves(density.cell, cutoff, gamma_only=gamma_only)
+    millers = espresso_waves(density.cell, cutoff, gamma_only=gamma_only, alat=alat)
     reciprocal = 2 * np.pi * np.linalg.inv(density.cell).T
     with whole_file(path, force=force) as file, h5py.File(file, "w") as store:
         store.attrs["gamma_only"] = np.bytes_(".TRUE." if gamma_only else ".FALSE.")

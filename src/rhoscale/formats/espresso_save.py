@@ -33,6 +33,7 @@ class RunDescription:
         density_cutoff: ``ecutrho``, Hartree.
         gamma_only: Whether only half of the waves are listed.
         shape: Grid of the density.
+        alat: Unit of length, Bohr; the order of the waves depends on it.
     """
 
     system: System
@@ -40,6 +41,7 @@ class RunDescription:
     density_cutoff: float
     gamma_only: bool
     shape: Shape
+    alat: float
 
 
 def read_run_description(path: str | Path) -> RunDescription:
@@ -63,6 +65,7 @@ def read_run_description(path: str | Path) -> RunDescription:
         atoms = _element(structure, "atomic_positions").findall("atom")
         positions = [[float(word) for word in (atom.text or "").split()] for atom in atoms]
         labels = [str(atom.get("name")) for atom in atoms]
+        alat = float(structure.attrib["alat"])
         grid = _element(output, "basis_set/fft_grid").attrib
         shape = (int(grid["nr1"]), int(grid["nr2"]), int(grid["nr3"]))
         electrons = _numbers(output, "band_structure/nelec")[0]
@@ -74,7 +77,7 @@ def read_run_description(path: str | Path) -> RunDescription:
         ) from error
     species = [symbol_of_label(file, label) for label in labels]
     system = system_of_file(file, np.array(cell), np.array(positions), species)
-    return RunDescription(system, electrons, cutoff, gamma_only, shape)
+    return RunDescription(system, electrons, cutoff, gamma_only, shape, alat)
 
 
 def _element(parent: ET.Element, path: str) -> ET.Element:
@@ -140,6 +143,6 @@ def write_into_save(path: str | Path, system: System, density: Density, *, force
             f"{file}: the run beside it is of {run.system}, the density of {system}; "
             f"expected the same structure; run pw.x for this one first"
         )
-    fourier = FourierDensity.from_density(density, run.density_cutoff)
+    fourier = replace(FourierDensity.from_density(density, run.density_cutoff), cell=run.system.cell)
     write = write_charge_density_hdf5 if file.suffix == ".hdf5" else write_charge_density_dat
-    write(file, fourier, cutoff=run.density_cutoff, gamma_only=run.gamma_only, force=force)
+    write(file, fourier, cutoff=run.density_cutoff, gamma_only=run.gamma_only, alat=run.alat, force=force)
