@@ -49,12 +49,12 @@ def density_table_of_file(file: PseudopotentialFile, *, tolerance: float = 1e-9)
             f"{file.identity.name} of {file.identity.element} has {len(r)} radii and {len(shell)} values of the atomic "
             f"density; expected a radial mesh of both; use another pseudopotential file"
         )
-    radii = r[kept]
-    spline = CubicSpline(radii, shell[kept] / (4 * np.pi * radii**2))
+    radii, values = r[kept], shell[kept] / (4 * np.pi * r[kept] ** 2)
+    even = CubicSpline(np.concatenate([-radii[::-1], radii]), np.concatenate([values[::-1], values]))
 
     def density(distance: FloatArray) -> FloatArray:
-        values = spline(np.clip(distance, radii[0], radii[-1]))
-        return np.asarray(np.where(distance <= radii[-1], np.maximum(values, 0.0), 0.0))
+        inside = np.maximum(even(np.minimum(distance, radii[-1])), 0.0)
+        return np.asarray(np.where(distance <= radii[-1], inside, 0.0))
 
     return AtomicDensityTable.tabulate(file.identity, density, tolerance=tolerance)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from rhoscale.promolecule.table import AtomicDensityTable, require_tables
 from rhoscale.refinement import FourierDensity, kinetic_energies
 from rhoscale.system import System
+
+WAVE_STEP = 0.01  # 1/Bohr
 
 
 def promolecule_fourier(system: System, tables: Mapping[str, AtomicDensityTable], cutoff: float) -> FourierDensity:
@@ -25,11 +29,18 @@ def promolecule_fourier(system: System, tables: Mapping[str, AtomicDensityTable]
     millers = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     inside = kinetic_energies(system.cell, millers.reshape(-1, 3)) <= cutoff * (1 + 1e-12)
     waves = millers.reshape(-1, 3)[inside]
-    squared, which = np.unique(np.round(2 * kinetic_energies(system.cell, waves), 10), return_inverse=True)
+    wave_numbers = np.sqrt(2 * kinetic_energies(system.cell, waves))
     coefficients = np.zeros(len(waves), dtype=np.complex128)
     for element in system.elements:
         scaled = system.scaled_positions[system.species == element]
         phases = [np.exp(-2j * np.pi * np.outer(axis, x)) for axis, x in zip(axes, scaled.T, strict=True)]
         structure = np.stack([(phase * phases[1]) @ phases[2].T for phase in phases[0]])
-        coefficients += tables[element].form_factor(np.sqrt(squared))[which] * structure.reshape(-1)[inside]
+        coefficients += _form_factors(tables[element], wave_numbers) * structure.reshape(-1)[inside]
     return FourierDensity.from_coefficients(system.cell, waves, coefficients / system.volume, cutoff)
+
+
+def _form_factors(table: AtomicDensityTable, wave_numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolated: a form factor is flat on the scale of 1 / cutoff, and there may be millions of waves."""
+    mesh = WAVE_STEP * np.arange(int(np.ceil(wave_numbers.max() / WAVE_STEP)) + 4)
+    spline = CubicSpline(mesh, table.form_factor(mesh), bc_type=((1, 0.0), "not-a-knot"))
+    return np.asarray(spline(wave_numbers))
