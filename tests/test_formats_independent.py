@@ -134,3 +134,10 @@ def test_a_mix_up_would_have_been_seen() -> None:
     assert np.median(np.abs(reversed_order - DENSITY.values) / DENSITY.values) > 0.3
     assert np.abs(CELL - CELL.T).max() > 0.5
     assert abs(BOHR_PER_ANGSTROM - 1) > 0.8
+
+
+def test_ase_reads_our_sparc_file_as_the_cube_that_it_is(tmp_path: Path) -> None:
+    write_density_file(tmp_path / "a.dens", SYSTEM, DENSITY)
+    with (tmp_path / "a.dens").open() as file:
+        contents = ase_read_cube(file)
+    assert_is_ours(from_atoms(contents["atoms"]), Density(DENSITY.grid, contents["data"]), length=1e-7, value=1e-10)
