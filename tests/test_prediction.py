@@ -337,7 +337,7 @@ def test_expected_l1_is_the_mean_absolute_error_of_gaussian_errors() -> None:
     errors = rng.normal(size=(200, len(sigma))) * sigma
     l1 = np.abs(errors).mean() * plan.grid.volume / 7.0
     totals = FieldTotals.from_tiles(predicted(plan).statistics(), plan.grid.volume_element)
-    verdict = judge(totals, plan.grid.volume, {})
+    verdict = judge(totals, plan.grid.volume, totals.electrons, {})
     assert verdict.expected_l1 == pytest.approx(l1 * 7.0 / totals.electrons, rel=5e-3)
     assert verdict.range == "unknown"
     assert verdict.expected_l1_low is None
@@ -351,13 +351,26 @@ def test_verdict_counts_points_beyond_validation() -> None:
         limit = float(np.quantile(sigma, quantile))
         plan = make_plan(sigma_limit=limit)
         totals = FieldTotals.from_tiles(predicted(plan).statistics(), plan.grid.volume_element)
-        verdict = judge(totals, plan.grid.volume, {"largest_total": limit, "l1_ratio_low": 0.5, "l1_ratio_high": 1.5})
+        limits = {"largest_total": limit, "l1_ratio_low": 0.5, "l1_ratio_high": 1.5}
+        verdict = judge(totals, plan.grid.volume, totals.electrons, limits)
         assert verdict.share_beyond == np.count_nonzero(sigma > np.float32(limit)) / sigma.size
         assert verdict.expected_l1_low == pytest.approx(verdict.expected_l1 * 0.5)
         words[verdict.range] = str(verdict)
     assert list(words) == ["outside", "partly", "inside"]
     assert "do not rely on it" in words["outside"]
     assert " to " in words["inside"]
+
+
+def test_a_wrong_electron_count_overrules_a_small_uncertainty() -> None:
+    plan = make_plan(sigma_limit=1.0)
+    totals = FieldTotals.from_tiles(predicted(plan).statistics(), plan.grid.volume_element)
+    limits = {"largest_total": 1.0, "l1_ratio_low": 0.5, "l1_ratio_high": 1.5}
+    largest = judge(totals, plan.grid.volume, totals.electrons, limits).expected_l1_high
+    assert largest is not None
+    fine, wrong = (judge(totals, plan.grid.volume, totals.electrons / (1 - x * largest), limits) for x in (0.9, 1.1))
+    assert (fine.range, wrong.range) == ("inside", "outside")
+    assert "raw electron count is off by -" in str(wrong)
+    assert "raw electron count" not in str(fine)
 
 
 # refusals

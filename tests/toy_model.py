@@ -12,7 +12,6 @@ from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.models import DenseNet, Scaling, TrainedModel, save_trained
 from rhoscale.models.posterior import mean_field, stochastic_names
-from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.training import FitSettings, ShuffledBatches, fit
@@ -21,11 +20,12 @@ VALENCES = {"Al": 3.0}
 ENGINE = SuperpositionEngine(DFTSettings(cutoff=5.0, density_cutoff=10.0), VALENCES)
 SPACING = 0.7
 SPEC = {
-    "family": "smooth",
+    "family": "scalar-products",
     "elements": ["Al"],
-    "radial": [{"count": 10, "cutoff": 9.0}],
-    "angular": [{"count": 3, "degree": 2, "cutoff": 7.0}],
-    "softening": 1.0,
+    "distances": 24,
+    "angle_atoms": 6,
+    "neighbours": 3,
+    "reach": 16.0,
 }
 
 
@@ -81,12 +81,3 @@ def train_toy_model(folder: Path) -> Path:
         card={"summary": "a toy for tests"},
     )
     return save_trained(model, folder)
-
-
-if __name__ == "__main__":
-    import sys
-    import time
-
-    start = time.perf_counter()
-    place = train_toy_model(Path(sys.argv[1]))
-    print(f"{time.perf_counter() - start:.1f} s", load_with_hash(place)[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import fsum, pi, sqrt
 from typing import Any
 
@@ -65,6 +65,7 @@ class Verdict:
 
     Attributes:
         range: ``inside``, ``partly`` or ``outside`` the model's range; ``unknown`` if the model does not say.
+        electrons_off: Raw electrons over expected ones, less one.
         share_beyond: Share of points whose total standard deviation is beyond the largest met in validation.
         expected_l1: Expected L1 per electron; 0.01 is 1 %.
         expected_l1_low: Lower end of its interval, from how such expectations held in validation.
@@ -72,10 +73,16 @@ class Verdict:
     """
 
     range: str
+    electrons_off: float
     share_beyond: float | None
     expected_l1: float
     expected_l1_low: float | None
     expected_l1_high: float | None
+
+    @property
+    def largest_expected_l1(self) -> float:
+        """Upper end of the interval, or the expectation where there is none."""
+        return self.expected_l1 if self.expected_l1_high is None else self.expected_l1_high
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -91,34 +98,45 @@ class Verdict:
         share = ""
         if self.share_beyond is not None:
             share = f"; {100 * self.share_beyond:.3g} % of the points are less certain than any point in validation"
+        count = ""
+        if abs(self.electrons_off) > self.largest_expected_l1:
+            count = (
+                f"; the raw electron count is off by {100 * self.electrons_off:+.2f} %, more than the expected error"
+            )
         interval = ""
         if self.expected_l1_low is not None and self.expected_l1_high is not None:
             interval = f" ({100 * self.expected_l1_low:.2f} to {100 * self.expected_l1_high:.2f} %)"
-        return f"{where}{share}; expected L1 error {100 * self.expected_l1:.2f} % per electron{interval}"
+        return f"{where}{share}{count}; expected L1 error {100 * self.expected_l1:.2f} % per electron{interval}"
 
 
-def judge(totals: FieldTotals, volume: float, limits: Mapping[str, float]) -> Verdict:
-    """Judge a prediction by its own uncertainty and what the model met in validation.
+def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[str, float]) -> Verdict:
+    """Judge a prediction by its own uncertainty, its electron count and what the model met in validation.
 
         E[L1] = sqrt(2 / pi) int sigma dr / int rho dr      (mean absolute value of a Gaussian)
+
+    A raw count that is off by more than the largest L1 to expect proves larger errors, as
+    int |error| dr >= |int error dr|: the prediction is then outside, whatever its uncertainty says.
 
     Args:
         totals: Sums over the compute grid.
         volume: Of the cell, Bohr^3.
+        electrons: Valence electrons in the cell.
         limits: The model's ``range``: ``largest_total`` (electrons per Bohr^3), and ``l1_ratio_low`` and
             ``l1_ratio_high``, between which the ratio of true to expected L1 lay in validation.
     """
     expected = MEAN_ABSOLUTE * totals.sigma_mean * volume / totals.electrons
-    known = "largest_total" in limits
-    share = totals.beyond / totals.points if known else None
+    share = totals.beyond / totals.points if "largest_total" in limits else None
     low, high = limits.get("l1_ratio_low"), limits.get("l1_ratio_high")
-    return Verdict(
+    verdict = Verdict(
         range=_range(share),
+        electrons_off=totals.electrons / electrons - 1.0,
         share_beyond=share,
         expected_l1=expected,
         expected_l1_low=None if low is None else expected * low,
         expected_l1_high=None if high is None else expected * high,
     )
+    contradicted = abs(verdict.electrons_off) > verdict.largest_expected_l1
+    return replace(verdict, range="outside") if contradicted else verdict
 
 
 def _range(share: float | None) -> str:

@@ -32,7 +32,7 @@ from rhoscale.recipes.prior import prior_mean
 from rhoscale.system import System
 
 DRAWS = 20
-STATEMENT = "valence pseudo-density of the pseudopotentials named here; periodic, not spin-polarised, not all-electron"
+KIND = "periodic, not spin-polarised, not all-electron"
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
 def about(system: System, model: TrainedModel) -> dict[str, Any]:
     """What the attributes of a store say beside the plan."""
     used = {element: model.pseudopotentials[element] for element in system.elements}
+    names = ", ".join(f"{element} {identity.name}" for element, identity in used.items())
     return {
-        "what": f"{STATEMENT}: " + ", ".join(f"{e} {p.name}" for e, p in used.items()),
+        "what": f"valence pseudo-density of {names} ({model.functional}), " + KIND,
         "electrons": system.electrons(model.pseudopotentials),
         "functional": model.functional,
         "pseudopotentials": {element: p.to_dict() for element, p in used.items()},
@@ -186,7 +187,7 @@ def predict_field(
         electrons=electrons,
         totals=totals,
         charge_factor=charge_factor(totals.electrons, electrons),
-        verdict=judge(totals, plan.grid.volume, model.range) if plan.uncertainty else None,
+        verdict=judge(totals, plan.grid.volume, electrons, model.range) if plan.uncertainty else None,
     )
     store.finish(summary.charge_factor, summary.to_dict())
     return summary

@@ -54,24 +54,28 @@ def plot(
     system = field.store.system
     plane = _plane(system, axis, position)
     truth = None if reference is None else read_density_file(reference)
-    shape = _shape(system, plane)
-    panels = [Panel("prediction", _slice(field, shape, plane), "density")]
     if truth is not None:
         refuse_other_structure(system, truth.system)
-        values = _fourier_slice(truth.density, shape, plane)
-        panels += [
-            Panel("reference", values, "density"),
-            Panel("prediction − reference", panels[0].values - values, "error"),
-        ]
-    if field.store.plan.uncertainty:
-        panels += [
-            Panel(f"{name} uncertainty", _slice(getattr(field, name), shape, plane), "deviation")
-            for name in ("aleatoric", "epistemic", "total")
-        ]
+    panels = panels_of(field, plane, None if truth is None else truth.density)
     title = f"{system.formula}, model {field.store.plan.model}: plane at {plane.position:.3f} a{axis + 1}\n"
     with whole_file(output, force=force) as file:
         draw_slices(file, system, plane, panels, title + str(field.store.attributes["what"]))
     return plane
+
+
+def panels_of(field: StoredField, plane: Plane, reference: Density | None = None) -> list[Panel]:
+    """Density, reference, error of the rescaled density, and deviations on a plane, as far as there are any."""
+    shape = _shape(field.store.system, plane)
+    density = _slice(field, shape, plane)
+    panels = [Panel("prediction", density, "density")]
+    if reference is not None:
+        truth = _fourier_slice(reference, shape, plane)
+        panels.append(Panel("reference", truth, "density"))
+        panels.append(Panel("prediction − reference", density - truth, "error"))
+    if field.store.plan.uncertainty:
+        names = ("aleatoric", "epistemic", "total")
+        panels += [Panel(f"{n} uncertainty", _slice(getattr(field, n), shape, plane), "deviation") for n in names]
+    return panels
 
 
 def _plane(system: System, axis: int, position: float | None) -> Plane:

@@ -76,8 +76,8 @@ def draw_slices(file: BinaryIO, system: System, plane: Plane, panels: Sequence[P
     columns = min(COLUMNS, len(panels)) if len(panels) != 4 else 2
     rows = -(-len(panels) // columns)
     x, y = _corners(system.cell, plane, panels[0].values.shape)
-    height = PANEL_WIDTH * float(np.clip(np.ptp(y) / np.ptp(x), 0.3, 2.0))
-    figure = Figure(figsize=(PANEL_WIDTH * columns * 1.12, height * rows + 0.9), dpi=150, layout="constrained")
+    height = 0.75 * PANEL_WIDTH * float(np.clip(np.ptp(y) / np.ptp(x), 0.3, 2.0)) + 0.75  # title and label
+    figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows + 0.6), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=10)
     limits = [_limits(panel, panels) for panel in panels]
     for number, (panel, (low, high, colours)) in enumerate(zip(panels, limits, strict=True)):
@@ -87,7 +87,7 @@ def draw_slices(file: BinaryIO, system: System, plane: Plane, panels: Sequence[P
         )
         scale = ScalarFormatter(useMathText=True)
         scale.set_powerlimits((-2, 3))
-        figure.colorbar(image, ax=axes, label=UNIT, format=scale, shrink=0.9)
+        figure.colorbar(image, ax=axes, label=UNIT, format=scale, pad=0.02)
         _mark_atoms(axes, system, plane)
         first, second = (f"a{axis + 1}" for axis in plane.within)
         axes.set(title=panel.title, aspect="equal", xlabel=f"along {first} (Bohr)", ylabel=f"towards {second} (Bohr)")
