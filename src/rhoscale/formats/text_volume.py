@@ -113,10 +113,6 @@ class TextVolume:
         values, _, _ = parse_numbers(self._text, self._position, 1)
         return len(values) > 0
 
-    def skip(self, n_bytes: int) -> None:
-        """Go on ``n_bytes`` further."""
-        self._position += n_bytes
-
     def error(self, wrong: str, expected: str) -> FormatError:
         """The message that the file holds one thing where another was expected."""
         return FormatError(
