@@ -41,6 +41,6 @@ def promolecule_fourier(system: System, tables: Mapping[str, AtomicDensityTable]
 
 def _form_factors(table: AtomicDensityTable, wave_numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Interpolated: a form factor is flat on the scale of 1 / cutoff, and there may be millions of waves."""
-    mesh = WAVE_STEP * np.arange(int(np.ceil(wave_numbers.max() / WAVE_STEP)) + 4)
+    mesh = WAVE_STEP * np.arange(int(np.ceil(wave_numbers.max() / WAVE_STEP)) + 4, dtype=np.float64)
     spline = CubicSpline(mesh, table.form_factor(mesh), bc_type=((1, 0.0), "not-a-knot"))
     return np.asarray(spline(wave_numbers))
