@@ -19,6 +19,8 @@ from rhoscale.errors import EngineError
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import PseudopotentialIdentity, System
 
+CHILD = "rhoscale.engines.qepy_child"  # by name: importing it is for the child alone
+
 
 class EspressoQEpy:
     """Ground states from QEpy; see :class:`~rhoscale.engines.interface.Engine`.
@@ -48,7 +50,7 @@ class EspressoQEpy:
         self.settings = settings
         self._run = EspressoRun(
             name=f"qepy {qepy_version()}",
-            command=(sys.executable, "-m", __name__),
+            command=(sys.executable, "-m", CHILD),
             settings=settings,
             pseudopotentials=dict(pseudopotentials),
             self_consistency=self_consistency,
@@ -89,18 +91,3 @@ def qepy_version() -> str:
             "(Linux x86-64, Python 3.11 to 3.13), or use the engine 'pw.x'"
         )
     return metadata.version("qepy")
-
-
-def run_input_file(path: str) -> None:
-    """Run one ``pw.x`` input file to its end in this process, as the program itself would."""
-    from qepy.driver import Driver  # starts MPI and Fortran state: only ever in the child
-
-    driver = Driver(path)
-    driver.scf(original=True)  # QEpy's own cycle ignores diago_thr_init
-    if driver.check_convergence():
-        driver.get_forces()
-    driver.stop()
-
-
-if __name__ == "__main__":
-    run_input_file(sys.argv[sys.argv.index("-in") + 1])
