@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    structure: Path = typer.Argument(..., help="Any structure file that ASE reads: POSCAR, CIF, XYZ, cube, ..."),
+    structure: Path = typer.Argument(
+        ...,
+        help="Structure file that ASE reads (POSCAR, CIF, XYZ, ...), or a density file or snapshot with the structure.",
+    ),
     model: str = typer.Option(..., "--model", "-m", help="Name of a bundled model, or path of a model's folder."),
     out: Path = typer.Option(
         ..., "--out", "-o", help="NAME.zarr: density and uncertainties. NAME.cube, CHGCAR, NAME.xsf, ...: density."

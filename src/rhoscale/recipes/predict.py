@@ -10,7 +10,7 @@ from typing import Any
 from rhoscale.ase_bridge import read_system
 from rhoscale.engines.pseudopotentials import folder_pseudopotentials
 from rhoscale.errors import FormatError, OutputError
-from rhoscale.formats import WRITABLE, write_density_file
+from rhoscale.formats import WRITABLE, read_density_file, write_density_file
 from rhoscale.formats.dispatch import WRITERS, format_of_name
 from rhoscale.models import TrainedModel
 from rhoscale.prediction.field import StoredField
@@ -23,6 +23,7 @@ from rhoscale.recipes.field import Request, Summary, about, measure_speed, plan_
 from rhoscale.system import System
 
 BYTES_PER_VALUE_IN_TEXT = 14
+DENSITY_ONLY = (".safetensors", ".npz", ".save", ".dens")  # density files that ASE does not read
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class PredictConfig:
     """One prediction from files.
 
     Attributes:
-        structure: File that ASE reads.
+        structure: File that ASE reads, or a density file or snapshot whose structure is meant.
         model: Name of a bundled model or path of a model's folder.
         output: ``NAME.zarr`` for density and uncertainties, or a density file by its suffix for the density alone.
         request: Grid, uncertainty, memory.
@@ -93,7 +94,7 @@ def prepare(config: PredictConfig, *, with_speed: bool = False) -> PreparedPredi
         RhoscaleError: Of the kind that fits what is wrong with a file, an option or the structure.
     """
     _check_output_name(config.output)
-    system = read_system(config.structure)
+    system = read_structure(config.structure)
     model, model_hash = load_with_hash(config.model)
     plan = plan_field(system, model, model_hash, config.request)
     if config.pseudopotentials is not None:
@@ -126,6 +127,16 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
         write_density_file(config.output, system, density, force=config.force, comment=comment)
         store.delete()
     return PredictReport(config.output, plan, what, summary, time.perf_counter() - start)
+
+
+def read_structure(path: Path) -> System:
+    """Read a structure file of any format that ASE knows, or take the structure out of a density file or snapshot.
+
+    Raises:
+        FormatError: The file is missing, empty or not readable.
+        StructureError: What it holds is not a bulk cell.
+    """
+    return read_density_file(path).system if path.suffix in DENSITY_ONLY else read_system(path)
 
 
 def open_or_create(
