@@ -17,17 +17,17 @@ from typing import NamedTuple
 import numpy as np
 
 from rhoscale.engines.gth import GTH
+from rhoscale.units import RYDBERG_PER_HARTREE
 
 MESH_STEP = Decimal("0.02")
 MESH_SIZE = 601  # to 12 Bohr; pw.x integrates to 10 Bohr, an odd number of points in Simpson's rule
 PI = Decimal("3.14159265358979323846264338327950288419716939937510")
 DIGITS = 40
-RYDBERG_PER_HARTREE = 2
 STARTING_DENSITY = re.compile(r"<PP_RHOATOM\b.*?</PP_RHOATOM>", re.DOTALL)
 
 
 class _Column(NamedTuple):
-    """Exact decimals of one channel parameter set: powers and Gaussian of one projector."""
+    """r p_i(r) of one projector on the mesh."""
 
     l: int
     label: str
@@ -47,7 +47,7 @@ def upf_text(potential: GTH, radial_density: Callable[[np.ndarray], np.ndarray])
     with localcontext() as context:
         context.prec = DIGITS
         mesh = [MESH_STEP * k for k in range(MESH_SIZE)]
-        local = [RYDBERG_PER_HARTREE * v for v in _local(potential, mesh)]
+        local = [Decimal(RYDBERG_PER_HARTREE) * v for v in _local(potential, mesh)]
         projectors = [c for channel in range(len(potential.channels)) for c in _projectors(potential, channel, mesh)]
     r = np.array([float(x) for x in mesh])
     density = 4 * np.pi * r**2 * radial_density(r)
@@ -125,7 +125,7 @@ def _nonlocal(potential: GTH, projectors: Sequence[_Column]) -> str:
     for channel in potential.channels:
         for i, row in enumerate(channel.h):
             for j, h in enumerate(row):
-                coupling[start + i][start + j] = RYDBERG_PER_HARTREE * Decimal(repr(h))
+                coupling[start + i][start + j] = Decimal(RYDBERG_PER_HARTREE) * Decimal(repr(h))
         start += len(channel.h)
     flat = [value for row in coupling for value in row]
     return "\n".join(["<PP_NONLOCAL>", *blocks, _block("PP_DIJ", flat), "</PP_NONLOCAL>"])
