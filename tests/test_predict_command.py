@@ -24,6 +24,7 @@ from rhoscale.errors import OutputError
 from rhoscale.formats import read_density_file
 from rhoscale.models import load_trained, save_trained
 from rhoscale.prediction.store import PredictionStore
+from rhoscale.recipes.compare import refuse_other_structure
 from rhoscale.recipes.predict import PredictConfig, predict
 from rhoscale.system import PseudopotentialIdentity
 from toy_model import ENGINE, thermal_aluminium, toy_snapshot
@@ -109,7 +110,7 @@ def test_density_files_hold_the_rescaled_density(
     found = read_density_file(out)
     assert found.density.grid.shape == (20, 18, 16)
     assert found.density.integral() == pytest.approx(12.0, rel=1e-4)
-    np.testing.assert_allclose(found.system.positions, CELL.positions, atol=1e-4)
+    refuse_other_structure(found.system, CELL)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "al.extxyz"])
 
 
@@ -315,3 +316,24 @@ def test_a_prior_mean_of_atomic_densities_is_added(toy_model: Path) -> None:
     assert np.ptp(atoms) > 0.1
     np.testing.assert_allclose(raw[1] - raw[0], atoms, atol=2e-6)
     assert added.summary.totals.electrons == pytest.approx(without.summary.totals.electrons + 12.0, rel=1e-3)
+
+
+def test_models_lists_what_is_bundled_and_shows_cards(
+    toy_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rhoscale.recipes import bundled
+
+    monkeypatch.setattr(bundled, "BUNDLED", toy_model.parent)
+    assert command(monkeypatch, "models") == 0
+    assert capsys.readouterr().out == "toy              Al (toy-q3, none)  a toy for tests\n"
+    assert command(monkeypatch, "models", "toy") == 0
+    text = capsys.readouterr().out
+    for part in ("compute_spacing      0.7", "largest_total        0.002", "toy-q3"):
+        assert part in text
+    assert command(monkeypatch, "models", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["toy"]["descriptor"]["distances"] == 24
+    assert command(monkeypatch, "models", "nonsense") == 2
+    assert "expected one of toy, or the path of a folder" in capsys.readouterr().err
+    monkeypatch.setattr(bundled, "BUNDLED", toy_model)
+    assert command(monkeypatch, "models") == 0
+    assert "no model comes with this installation" in capsys.readouterr().out

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
+from zarr.storage import MemoryStore
 
 import rhoscale
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.errors import InputError, ModelError, OutputError, StructureError
+from rhoscale.prediction.store import PredictionStore
+from rhoscale.recipes.field import Request, about, plan_field, predict_field
 from toy_model import SPACING, thermal_aluminium
 
 HEAVY = ("torch", "numba", "zarr", "matplotlib", "scipy", "ase", "numpy")
@@ -107,3 +111,21 @@ def test_every_public_name_is_there() -> None:
     assert set(rhoscale.__all__) == set(dir(rhoscale))
     for name in rhoscale.__all__:
         assert getattr(rhoscale, name) is not None
+
+
+def test_another_tiling_agrees_within_rounding_of_single_precision(toy_model: Path) -> None:
+    model = rhoscale.load_model(toy_model)
+    system = thermal_aluminium(61, repeats=2)
+    plan = plan_field(system, model.trained, model.content_hash, Request(draws=4))
+    others = [
+        replace(plan, tile_shape=t, block_shape=b) for t, b in (((24, 24, 24), (24, 24, 24)), ((12, 9, 24), (6, 9, 8)))
+    ]
+    fields = []
+    for one in (plan, *others):
+        store = PredictionStore.create(MemoryStore(), one, system, about(system, model.trained))
+        predict_field(one, system, model.trained, store, threads=2)
+        fields.append({name: store.array(name)[:].astype(float) for name in ("density", "aleatoric", "epistemic")})
+    for name, first in fields[0].items():
+        for other in fields[1:]:
+            np.testing.assert_allclose(other[name], first, atol=1e-5 * np.ptp(fields[0]["density"]), rtol=2e-3)
+    assert plan.tile_shape not in {one.tile_shape for one in others}

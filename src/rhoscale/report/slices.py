@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
@@ -17,7 +18,9 @@ from rhoscale.system import System
 ATOM_DEPTH = 1.0  # Bohr; atoms nearer to the plane than this are marked
 COLUMNS = 3
 PANEL_WIDTH = 4.2  # inches
+EDGE = 0.05  # of the width, so that atoms on the cell's faces are whole
 UNIT = "electrons / Bohr³"
+HALO = (withStroke(linewidth=1.5, foreground="white"),)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def draw_slices(file: BinaryIO, system: System, plane: Plane, panels: Sequence[P
     columns = min(COLUMNS, len(panels)) if len(panels) != 4 else 2
     rows = -(-len(panels) // columns)
     x, y = _corners(system.cell, plane, panels[0].values.shape)
-    height = 0.75 * PANEL_WIDTH * float(np.clip(np.ptp(y) / np.ptp(x), 0.3, 2.0)) + 0.75  # title and label
+    ratio = float(np.clip(np.ptp(y) / np.ptp(x), 0.3, 2.0))
+    height = 0.72 * PANEL_WIDTH * ratio + 0.45  # beside the picture its scale, above and below title and label
     figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows + 0.6), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=10)
     limits = [_limits(panel, panels) for panel in panels]
@@ -87,8 +91,10 @@ def draw_slices(file: BinaryIO, system: System, plane: Plane, panels: Sequence[P
         )
         scale = ScalarFormatter(useMathText=True)
         scale.set_powerlimits((-2, 3))
-        figure.colorbar(image, ax=axes, label=UNIT, format=scale, pad=0.02)
+        figure.colorbar(image, ax=axes, label=UNIT, format=scale, fraction=0.046 * ratio, pad=0.03)
         _mark_atoms(axes, system, plane)
+        axes.set_xlim(x.min() - EDGE * np.ptp(x), x.max() + EDGE * np.ptp(x))
+        axes.set_ylim(y.min() - EDGE * np.ptp(y), y.max() + EDGE * np.ptp(y))
         first, second = (f"a{axis + 1}" for axis in plane.within)
         axes.set(title=panel.title, aspect="equal", xlabel=f"along {first} (Bohr)", ylabel=f"towards {second} (Bohr)")
     figure.savefig(file, format="png")
@@ -129,11 +135,13 @@ def _mark_atoms(axes: Axes, system: System, plane: Plane) -> None:
         images = np.concatenate([chosen + shift for shift in _images(first, second)])
         inside = ((images[:, [first, second]] >= -0.02) & (images[:, [first, second]] <= 1.02)).all(axis=1)
         x, y = plane.coordinates(system.cell, images[inside, first], images[inside, second])
-        size = 90.0 * min(1.0, 20.0 / float(np.linalg.norm(system.cell[first])))
+        size = 90.0 * min(1.0, (20.0 / float(np.linalg.norm(system.cell[first]))) ** 1.5)
         axes.scatter(x, y, s=size, facecolors="none", edgecolors="white", linewidths=1.6)
         axes.scatter(x, y, s=size, facecolors="none", edgecolors="black", linewidths=0.7)
         for place in zip(x, y, strict=True) if len(x) <= 40 else ():
-            axes.annotate(element, place, fontsize=6, ha="center", va="center", color="black", clip_on=True)
+            axes.annotate(
+                element, place, fontsize=6, ha="center", va="center", color="black", clip_on=True, path_effects=HALO
+            )
 
 
 def _images(first: int, second: int) -> list[NDArray[np.float64]]:
