@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rhoscale.cli.app import main
 from rhoscale.density import Density
 from rhoscale.errors import FormatError, InputError
 from rhoscale.formats import write_density_file
@@ -126,11 +129,27 @@ def test_the_prediction_may_be_a_density_file_finer_or_coarser_than_the_referenc
         assert "density file" in found.note
 
 
-def test_pair_keeps_the_raw_field_and_rescales_on_demand(prediction: Path, tmp_path: Path) -> None:
+def test_a_pair_holds_the_raw_field(prediction: Path, tmp_path: Path) -> None:
     pair = read_pair(prediction, write_reference(tmp_path / "r.npz", (16, 16, 16)))
     assert pair.raw.integral() == pytest.approx(1.01 * ELECTRONS, rel=1e-6)
-    assert pair.rescaled.integral() == pytest.approx(ELECTRONS, rel=1e-9)
     np.testing.assert_allclose(pair.total, 1e-3 / np.sqrt(2), rtol=1e-3)
+
+
+def test_the_command_says_the_same(
+    prediction: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = compare(prediction, write_reference(tmp_path / "r.npz", (20, 20, 20)))
+    words = ["rhoscale", "compare", str(prediction), str(tmp_path / "r.npz")]
+    monkeypatch.setattr(sys, "argv", [*words, "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.to_dict()))
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    text = capsys.readouterr().out
+    for part in (f"{100 * found.errors.l1:.3f} %", f"{found.errors.electrons:.4f} of 6", "inside the 95 % interval"):
+        assert part in text
 
 
 def test_order_and_images_of_atoms_do_not_matter() -> None:

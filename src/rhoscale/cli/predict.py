@@ -89,7 +89,14 @@ def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(name, total=None)
-        yield lambda done, whole: progress.update(task, completed=done, total=whole)
+
+        def show(done: int, whole: int) -> None:
+            if progress.tasks[0].total is None:
+                progress.reset(task, completed=done, total=whole)  # what an earlier run did is no speed of this one
+            else:
+                progress.update(task, completed=done)
+
+        yield show
 
 
 def _duration(seconds: float) -> str:

@@ -184,6 +184,7 @@ def _template(location: str | Store, plan: PredictionPlan, system: System, about
             "format": FORMAT,
             "complete": False,
             "units": {"density": "electrons/Bohr^3", "length": "Bohr"},
+            "values": "number in the array x scale_factor in its attributes, at (i/nx) a1 + (j/ny) a2 + (k/nz) a3",
             "cell": [list(row) for row in plan.cell],
             "elements": [str(e) for e in elements],
             "tile_columns": list(STATISTICS),

@@ -47,11 +47,6 @@ class Pair:
     note: str
 
     @property
-    def rescaled(self) -> Density:
-        """The prediction, rescaled to the electrons (paper, eq. 6)."""
-        return self.raw * (self.electrons / self.raw.integral())
-
-    @property
     def total(self) -> NDArray[np.floating] | None:
         """Total standard deviation of the raw field, or None."""
         if self.aleatoric is None or self.epistemic is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any
 
 from rhoscale.ase_bridge import read_system
 from rhoscale.engines.pseudopotentials import folder_pseudopotentials
-from rhoscale.errors import FormatError, OutputError
+from rhoscale.errors import FormatError, InputError, OutputError
 from rhoscale.formats import WRITABLE, read_density_file, write_density_file
 from rhoscale.formats.dispatch import WRITERS, format_of_name
 from rhoscale.models import TrainedModel
 from rhoscale.prediction.field import StoredField
-from rhoscale.prediction.plan import PredictionPlan
+from rhoscale.prediction.plan import GIB, PredictionPlan
 from rhoscale.prediction.refusals import refuse_other_pseudopotentials
 from rhoscale.prediction.run_local import Progress
 from rhoscale.prediction.store import PredictionStore, refuse_small_disk
@@ -23,6 +24,7 @@ from rhoscale.recipes.field import Request, Summary, about, measure_speed, plan_
 from rhoscale.system import System
 
 BYTES_PER_VALUE_IN_TEXT = 14
+BYTES_PER_VALUE_IN_MEMORY = 24  # a density file is written from the whole field: two copies and the text of a part
 DENSITY_ONLY = (".safetensors", ".npz", ".save", ".dens")  # density files that ASE does not read
 
 
@@ -116,6 +118,7 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     as_store = config.output.suffix == ".zarr"
     if not as_store:
         _refuse_existing_file(config)
+        refuse_small_memory(config.output, BYTES_PER_VALUE_IN_MEMORY * plan.output_grid.size)
         refuse_small_disk(config.output, plan.disk_bytes + BYTES_PER_VALUE_IN_TEXT * plan.output_grid.size)
     place = config.output if as_store else config.output.with_name(f".{config.output.name}.tiles.zarr")
     store = open_or_create(place, plan, system, about(system, model), force=config.force or not as_store)
@@ -162,6 +165,20 @@ def open_or_create(
         raise OutputError(f"{place} exists already and is {state}; expected a new name; use --force to replace it")
     found.delete()
     return PredictionStore.create(place, plan, system, attributes)
+
+
+def refuse_small_memory(output: Path, needed: int) -> None:
+    """Refuse a density file that this machine could not hold in memory.
+
+    Raises:
+        InputError: It is larger than the machine's memory.
+    """
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        raise InputError(
+            f"{output.name} needs {needed / GIB:.3g} GiB of memory on this grid but the machine has "
+            f"{available / GIB:.3g} GiB; ask for a coarser grid, or for .zarr, which is streamed"
+        )
 
 
 def _check_output_name(output: Path) -> None:
