@@ -63,6 +63,15 @@ def test_recalibration_never_lowers_the_likelihood_of_what_it_was_fitted_to() ->
     np.testing.assert_allclose(mended.total**2, mended.aleatoric**2 + mended.epistemic**2, rtol=1e-5)
 
 
+def test_recalibration_never_switches_the_epistemic_part_off() -> None:
+    """Even where the errors do not know of it: it is there for other structures."""
+    rng = np.random.default_rng(3)
+    aleatoric, epistemic = rng.uniform(0.5, 2.0, 20_000), rng.exponential(0.2, 20_000)
+    found = fit_recalibration(aleatoric * rng.standard_normal(20_000), aleatoric, epistemic)
+    assert found.epistemic >= 1.0
+    assert found.aleatoric < 1.0
+
+
 def test_recalibration_survives_writing_and_reading() -> None:
     values = Recalibration(1.1, 2.2, 3.3e-5)
     assert Recalibration.from_dict(values.to_dict()) == values
