@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from rhoscale.descriptors import describe as describe_any_family
+from rhoscale.descriptors import spec_from_dict
 from rhoscale.descriptors.smooth import (
     AngularSet,
     RadialSet,
@@ -26,7 +28,7 @@ FloatArray = NDArray[np.float64]
 SMALL = Smooth(
     ("Ge", "Si"),
     radial=(RadialSet(6, 8.0), RadialSet(9, 4.0)),
-    angular=(AngularSet(3, 4, 6.5), AngularSet(2, 2, 4.0)),
+    angular=(AngularSet((3, 4, 3, 2, 1), 6.5), AngularSet((0, 2, 1), 4.0)),
 )
 
 
@@ -53,10 +55,10 @@ def describe(system: System, points: FloatArray, spec: Smooth = SMALL) -> NDArra
     return smooth_describer(system, spec)(points, 1)
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3, 4])
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
 def test_kernel_equals_definition(degree: int) -> None:
     system = triclinic(degree)
-    spec = Smooth(("Ge", "Si"), radial=(RadialSet(17, 9.0),), angular=(AngularSet(5, degree, 7.0),))
+    spec = Smooth(("Ge", "Si"), radial=(RadialSet(17, 9.0),), angular=(AngularSet((5,) * (degree + 1), 7.0),))
     points = scattered(system, 40)
     assert_same_features(describe(system, points, spec), describe_by_definition(points, system, spec))
 
@@ -142,7 +144,7 @@ def test_value_and_slope_are_continuous_across_cutoffs_neighbour_exchange_and_nu
 @pytest.mark.parametrize("cutoff", [4.0, 6.5, 8.0])
 def test_features_and_slopes_vanish_where_the_last_atom_leaves(cutoff: float) -> None:
     lonely = System(np.eye(3) * 30.0, np.array([[15.0, 15.0, 15.0]]), np.array(["Si"]))
-    spec = Smooth(("Si",), radial=(RadialSet(8, cutoff),), angular=(AngularSet(3, 4, cutoff),))
+    spec = Smooth(("Si",), radial=(RadialSet(8, cutoff),), angular=(AngularSet((3, 3, 3, 3, 3), cutoff),))
 
     def at(distance: float) -> FloatArray:
         return describe_by_definition(np.array([[15.0 + distance, 15.0, 15.0]]), lonely, spec)[0]
@@ -240,7 +242,7 @@ def test_no_points_have_no_features() -> None:
 def test_specification_survives_plain_values() -> None:
     assert Smooth.from_dict(SMALL.to_dict()) == SMALL
     assert SMALL.reach == 8.0
-    assert SMALL.size == 2 * (6 + 9 + 4 * 6 + 2 * 3)
+    assert SMALL.size == 2 * (6 + 9 + (6 + 10 + 6 + 3 + 1) + (0 + 3 + 1))
     assert SMALL.two_body_size == 30
 
 
@@ -253,13 +255,24 @@ def test_specification_survives_plain_values() -> None:
         lambda: Smooth(("Si",), softening=0.0),
         lambda: RadialSet(0, 5.0),
         lambda: RadialSet(5, float("nan")),
-        lambda: AngularSet(3, 9, 5.0),
+        lambda: AngularSet((3, 3, 3, 3, 3, 3), 5.0),
+        lambda: AngularSet((3, -1), 5.0),
+        lambda: AngularSet((0, 0), 5.0),
+        lambda: AngularSet((), 5.0),
         lambda: smooth_describer(triclinic(), SMALL)(np.array([[0.0, np.nan, 0.0]])),
     ],
 )
 def test_impossible_specifications_are_refused(build: Callable[[], object]) -> None:
     with pytest.raises(InputError):
         build()
+
+
+def test_family_is_registered_under_its_name() -> None:
+    assert SMALL.to_dict()["family"] == SMALL.family == "smooth"
+    spec = spec_from_dict(SMALL.to_dict())
+    assert spec == SMALL
+    points = scattered(triclinic(), 20)
+    np.testing.assert_array_equal(describe_any_family(points, triclinic(), spec), describe(triclinic(), points))
 
 
 def test_unknown_elements_are_refused() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 from rhoscale.descriptors.interface import Describer, DescriptorSpec, Features, FloatArray
 from rhoscale.descriptors.scalar_products import fast as scalar_products
 from rhoscale.descriptors.scalar_products.spec import ScalarProducts
+from rhoscale.descriptors.smooth import Smooth, smooth_describer
 from rhoscale.errors import InputError
 from rhoscale.system import System
 
-__all__ = ["Describer", "DescriptorSpec", "ScalarProducts", "describe", "describer", "spec_from_dict"]
+__all__ = ["Describer", "DescriptorSpec", "ScalarProducts", "Smooth", "describe", "describer", "spec_from_dict"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "scalar-products": Family(ScalarProducts.from_dict, scalar_products.scalar_product_describer),
+    "smooth": Family(Smooth.from_dict, smooth_describer),
 }
 
 

@@ -15,8 +15,15 @@ from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import LANES
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, collect, periodic_cell_list
 from rhoscale.descriptors.smooth.blocks import box, nearest_first, place_points, write_rows
-from rhoscale.descriptors.smooth.kernel import CHUNK, angular_rows, neighbour_density, power_spectrum, radial_sums
-from rhoscale.descriptors.smooth.spec import Smooth
+from rhoscale.descriptors.smooth.kernel import (
+    CHUNK,
+    angular_rows,
+    neighbour_density,
+    own_power_spectrum,
+    power_spectrum,
+    radial_sums,
+)
+from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE, Smooth
 from rhoscale.errors import HaloError, InputError, ModelError
 from rhoscale.system import System
 
@@ -67,17 +74,19 @@ class SmoothDescriber:
 
     @cached_property
     def _tables(self) -> tuple[NDArray[np.int64], NDArray[np.float32], FloatArray]:
-        """Count, degree (0: sums only) and rank of the cutoff of each set; its functions' constants; the cutoffs."""
-        sets = [(s.count, 0, s.cutoff) for s in self.spec.radial]
-        sets += [(s.count, s.degree, s.cutoff) for s in self.spec.angular]
+        """Highest degree (-1: sums only), rank of the cutoff and counts of each set; its constants; the cutoffs."""
+        sets: list[tuple[int, tuple[int, ...], float]] = [(-1, (s.count,), s.cutoff) for s in self.spec.radial]
+        sets += [(len(s.counts) - 1, s.counts, s.cutoff) for s in self.spec.angular]
         cutoffs = np.unique([cutoff for _, _, cutoff in sets])
-        shapes = [(count, degree, int(np.searchsorted(cutoffs, cutoff))) for count, degree, cutoff in sets]
         soft = self.spec.softening
-        constants = []
-        for _, _, cutoff in sets:
+        shapes = np.zeros((len(sets), 3 + HIGHEST_DEGREE), dtype=np.int64)
+        constants = np.empty((len(sets), 4), dtype=np.float32)
+        for i, (degree, counts, cutoff) in enumerate(sets):
+            shapes[i, :2] = degree, np.searchsorted(cutoffs, cutoff)
+            shapes[i, 2 : 2 + len(counts)] = counts
             scale = 2.0 / (np.hypot(cutoff, soft) - soft)
-            constants.append((1.0 / cutoff**2, scale, -1.0 - scale * soft, soft**2))
-        return np.array(shapes, dtype=np.int64), np.array(constants, dtype=np.float32), cutoffs
+            constants[i] = (1.0 / cutoff**2, scale, -1.0 - scale * soft, soft**2)
+        return shapes, constants, cutoffs
 
 
 def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
@@ -162,38 +171,42 @@ def _describe_bricks(  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _make_scratch(kinds, shapes):  # type: ignore[no-untyped-def]
     """States of the radial sums; radial and angular functions of a chunk of atoms; neighbour densities."""
-    count = shapes[:, 0].max() + 1
-    rows = angular_rows(shapes[:, 1].max())
+    count = shapes[:, 2:].max() + 1
+    rows = angular_rows(max(0, shapes[:, 0].max()))
     return (
         np.empty(3 * CHUNK * LANES, dtype=np.float32),
         np.empty(CHUNK * count * LANES, dtype=np.float32),
         np.zeros(CHUNK * rows * LANES, dtype=np.float32),
-        np.empty((kinds + 1, count * rows * LANES), dtype=np.float32),
+        np.empty((kinds + 1, count * (rows + 1) * LANES), dtype=np.float32),
     )
 
 
 @njit(nogil=True, cache=True)
-def _describe_block(  # type: ignore[no-untyped-def]
-    block, near, ends, shapes, constants, scratch, table
-):
+def _describe_block(block, near, ends, shapes, constants, scratch, table):  # type: ignore[no-untyped-def]
     state, functions, angles, sums = scratch
     kinds = len(near)
-    total = sums[kinds]
     row = 0
     for s in range(len(shapes)):
-        count, degree, cutoff = shapes[s]
-        if degree == 0:
+        degree, cutoff = shapes[s, 0], shapes[s, 1]
+        if degree < 0:
+            count = shapes[s, 2]
             for kind in range(kinds):
                 table[row * LANES : (row + count + 7) * LANES] = 0.0
                 radial_sums(block, near[kind], ends[kind, cutoff], constants[s], count, state, table, row)
                 row += count
             continue
-        used = (count + 1) // 2 * 2 * angular_rows(degree) * LANES
+        counts = shapes[s, 2 : 3 + degree]
+        used = (counts.max() + 1) * (angular_rows(degree) + 1) * LANES
         sums[:, :used] = 0.0
         for kind in range(kinds):
             neighbour_density(
-                block, near[kind], ends[kind, cutoff], constants[s], count, degree, functions, angles, sums[kind]
+                block, near[kind], ends[kind, cutoff], constants[s], counts, functions, angles, sums[kind]
             )
-            total[:used] += sums[kind, :used]
+        if kinds == 1:
+            row = own_power_spectrum(sums[0], counts, table, row)
+            continue
         for kind in range(kinds):
-            row = power_spectrum(total, sums[kind], count, degree, table, row)
+            for i in range(used):
+                sums[kinds, i] += sums[kind, i]
+        for kind in range(kinds):
+            row = power_spectrum(sums[kinds], sums[kind], counts, table, row)

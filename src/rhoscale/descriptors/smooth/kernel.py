@@ -147,12 +147,17 @@ def harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
 
 
 @njit(**_options)
-def neighbour_density(  # type: ignore[no-untyped-def]
-    block, atoms, last, radial, count, degree, functions, angles, sums
-):
-    """Add c_nlm = sum_I R_n(r_I) S_lm(u_I) to rows n * stride + (lm); stride is a multiple of eight."""
+def angular_rows(degree):  # type: ignore[no-untyped-def]
+    """Rows that hold the harmonics l = 1 ... degree, rounded up to eight."""
+    return (degree * (degree + 2) + 7) // 8 * 8
+
+
+@njit(**_options)
+def neighbour_density(block, atoms, last, radial, counts, functions, angles, sums):  # type: ignore[no-untyped-def]
+    """Add c_nlm = sum_I phi_n(r_I) S_lm(u_I) to ``sums``: l > 0 in rows n * stride + (lm), l = 0 after these."""
+    degree = len(counts) - 1
     stride = angular_rows(degree)
-    even = (count + 1) // 2 * 2
+    even = (counts.max() + 1) // 2 * 2
     for begin in range(0, last, CHUNK):
         size = min(begin + CHUNK, last) - begin
         for a in range(size):
@@ -160,7 +165,8 @@ def neighbour_density(  # type: ignore[no-untyped-def]
             soft = r2 + radial[3]
             rho = square_root(soft)
             inverse = rho / soft
-            harmonics(x * inverse, y * inverse, z * inverse, r2 * inverse * inverse, degree, angles, a * stride)
+            if degree > 0:
+                harmonics(x * inverse, y * inverse, z * inverse, r2 * inverse * inverse, degree, angles, a * stride)
             xi = rho * radial[1] + radial[2]
             g = _cutoff(r2, radial)
             h = g * xi
@@ -170,8 +176,16 @@ def neighbour_density(  # type: ignore[no-untyped-def]
                 store(functions, a * even + n + 1, h)
                 g = xi * h - g
                 h = xi * g - h
-        for n in range(0, even, 2):
-            for m in range(0, stride, 8):
+        for n in range(counts[0]):
+            row = even * stride + n
+            v = load(sums, row)
+            for a in range(size):
+                v = v + load(functions, a * even + n)
+            store(sums, row, v)
+        for m in range(0, stride, 8):
+            # rows 0-7 hold l = 1 and 2, rows 8-14 l = 3, and the rest l = 4
+            highest = counts[1 if m == 0 else 3 if m == 8 else 4 :].max()
+            for n in range(0, highest, 2):
                 row = n * stride + m
                 v = _load8(sums, row)
                 w = _load8(sums, row + stride)
@@ -186,25 +200,38 @@ def neighbour_density(  # type: ignore[no-untyped-def]
 
 
 @njit(**_options)
-def angular_rows(degree):  # type: ignore[no-untyped-def]
-    """Rows that hold the harmonics l = 1 ... degree, rounded up to eight."""
-    return (degree * (degree + 2) + 7) // 8 * 8
+def power_spectrum(a, b, counts, features, at):  # type: ignore[no-untyped-def]
+    """Write p_nn'l = 1/2 sum_m (a_nlm b_n'lm + b_nlm a_n'lm) for n <= n' below counts[l]; return the next row."""
+    stride = angular_rows(len(counts) - 1)
+    zeroth = (counts.max() + 1) // 2 * 2 * stride
+    for l in range(len(counts)):
+        first, terms, step = (l * l - 1, 2 * l + 1, stride) if l > 0 else (zeroth, 1, 1)
+        for n in range(counts[l]):
+            i = first + n * step
+            for k in range(n, counts[l]):
+                j = first + k * step
+                p = load(a, i) * load(b, j) + load(b, i) * load(a, j)
+                for m in range(1, terms):
+                    p = p + load(a, i + m) * load(b, j + m) + load(b, i + m) * load(a, j + m)
+                store(features, at, p * _f(0.5))
+                at += 1
+    return at
 
 
 @njit(**_options)
-def power_spectrum(a, b, count, degree, features, at):  # type: ignore[no-untyped-def]
-    """Write p_nn'l = 1/2 sum_m (a_nlm b_n'lm + b_nlm a_n'lm), l = 1 ... degree, n <= n'; return the next row."""
-    stride = angular_rows(degree)
-    for l in range(1, degree + 1):
-        low = l * l - 1
-        high = (l + 1) * (l + 1) - 1
-        for n in range(count):
-            for k in range(n, count):
-                i = n * stride
-                j = k * stride
-                p = load(a, i + low) * load(b, j + low) + load(b, i + low) * load(a, j + low)
-                for m in range(low + 1, high):
-                    p = p + load(a, i + m) * load(b, j + m) + load(b, i + m) * load(a, j + m)
-                store(features, at, p * _f(0.5))
+def own_power_spectrum(c, counts, features, at):  # type: ignore[no-untyped-def]
+    """Write p_nn'l = sum_m c_nlm c_n'lm, :func:`power_spectrum` where there is one element; return the next row."""
+    stride = angular_rows(len(counts) - 1)
+    zeroth = (counts.max() + 1) // 2 * 2 * stride
+    for l in range(len(counts)):
+        first, terms, step = (l * l - 1, 2 * l + 1, stride) if l > 0 else (zeroth, 1, 1)
+        for n in range(counts[l]):
+            i = first + n * step
+            for k in range(n, counts[l]):
+                j = first + k * step
+                p = load(c, i) * load(c, j)
+                for m in range(1, terms):
+                    p = p + load(c, i + m) * load(c, j + m)
+                store(features, at, p)
                 at += 1
     return at

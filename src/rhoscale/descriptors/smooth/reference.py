@@ -64,14 +64,13 @@ def _atoms_around(point: FloatArray, system: System, reach: float) -> tuple[Floa
 def _power_spectrum(
     vectors: FloatArray, distances: FloatArray, chosen: NDArray[np.bool_], angular: AngularSet, softening: float
 ) -> FloatArray:
-    functions = radial_functions(distances, angular.count, angular.cutoff, softening)
+    functions = radial_functions(distances, max(angular.counts), angular.cutoff, softening)
     directions = vectors / np.where(distances > 0, distances, 1.0)[:, None]
     lengths = distances / np.sqrt(distances**2 + softening**2)
     cosines = np.clip(directions @ directions[chosen].T, -1.0, 1.0)
-    first, second = np.triu_indices(angular.count)
     spectrum = []
-    for degree in range(1, angular.degree + 1):
+    for degree, count in enumerate(angular.counts):
         coupling = np.outer(lengths, lengths[chosen]) ** degree * eval_legendre(degree, cosines)
-        pairs = functions.T @ coupling @ functions[chosen]
-        spectrum.append((0.5 * (pairs + pairs.T))[first, second])
+        pairs = functions[:, :count].T @ coupling @ functions[chosen, :count]
+        spectrum.append((0.5 * (pairs + pairs.T))[np.triu_indices(count)])
     return np.concatenate(spectrum)

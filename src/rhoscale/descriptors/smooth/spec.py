@@ -38,27 +38,28 @@ class RadialSet:
 
 @dataclass(frozen=True)
 class AngularSet:
-    """Radial functions times harmonics of degree 1 ... ``degree``, and their power spectrum.
+    """Radial functions times harmonics, and their power spectrum.
 
     Attributes:
-        count: How many radial functions.
-        degree: Highest degree l.
+        counts: How many radial functions go with the harmonics of degree 0, 1, 2, ...
         cutoff: Where they end, Bohr.
     """
 
-    count: int
-    degree: int
+    counts: tuple[int, ...]
     cutoff: float
 
     def __post_init__(self) -> None:
-        RadialSet(self.count, self.cutoff)
-        if not 1 <= self.degree <= HIGHEST_DEGREE:
-            raise InputError(f"the degree of an angular set must be 1 ... {HIGHEST_DEGREE}; got {self.degree}")
+        if not 1 <= len(self.counts) <= HIGHEST_DEGREE + 1 or min(self.counts) < 0:
+            raise InputError(
+                f"an angular set needs numbers of radial functions for the degrees 0 ... {HIGHEST_DEGREE} or less; "
+                f"got {list(self.counts)}"
+            )
+        RadialSet(max(self.counts), self.cutoff)
 
     @property
     def size(self) -> int:
         """Numbers in a power spectrum p_nn'l with n <= n'."""
-        return self.degree * self.count * (self.count + 1) // 2
+        return sum(count * (count + 1) // 2 for count in self.counts)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Smooth:
     - for each radial set and each element e:  sum over atoms I of e of phi_n(|r - R_I|);
     - for each angular set and each element e:
       p_nn'l = sum_m (c_nlm c^e_n'lm + c^e_nlm c_n'lm) / 2 with c^e_nlm = sum over I of e of phi_n(r_I) S_lm(u_I),
-      where c is the sum of all c^e, S_lm are solid harmonics and u_I = (R_I - r) / rho(r_I). For one element this is
-      the power spectrum of Bartok, Kondor and Csanyi, Phys. Rev. B 87, 184115 (2013), around a point, not an atom.
+      where c is the sum of all c^e, S_lm are solid harmonics and u_I = (R_I - r) / rho(r_I), for n <= n' below the
+      set's count for l. For one element this is the power spectrum of Bartok, Kondor and Csanyi, Phys. Rev. B 87,
+      184115 (2013), around a point, not an atom.
 
     The length grows linearly with the number of elements.
 
@@ -88,8 +90,8 @@ class Smooth:
     """
 
     elements: tuple[str, ...]
-    radial: tuple[RadialSet, ...] = (RadialSet(16, 14.0), RadialSet(14, 4.5))
-    angular: tuple[AngularSet, ...] = (AngularSet(6, 4, 9.0),)
+    radial: tuple[RadialSet, ...] = (RadialSet(16, 14.0), RadialSet(8, 4.5))
+    angular: tuple[AngularSet, ...] = (AngularSet((8, 8, 6, 4, 3), 9.0),)
     softening: float = 1.0
 
     def __post_init__(self) -> None:
@@ -128,7 +130,7 @@ class Smooth:
         values = asdict(self)
         return {"family": self.family, **values, "elements": list(self.elements)} | {
             "radial": [asdict(s) for s in self.radial],
-            "angular": [asdict(s) for s in self.angular],
+            "angular": [{"counts": list(s.counts), "cutoff": s.cutoff} for s in self.angular],
         }
 
     @classmethod
@@ -137,7 +139,9 @@ class Smooth:
         return cls(
             elements=tuple(str(e) for e in values["elements"]),
             radial=tuple(RadialSet(int(s["count"]), float(s["cutoff"])) for s in values["radial"]),
-            angular=tuple(AngularSet(int(s["count"]), int(s["degree"]), float(s["cutoff"])) for s in values["angular"]),
+            angular=tuple(
+                AngularSet(tuple(int(n) for n in s["counts"]), float(s["cutoff"])) for s in values["angular"]
+            ),
             softening=float(values["softening"]),
         )
 
