@@ -361,16 +361,20 @@ def test_verdict_counts_points_beyond_validation() -> None:
     assert " to " in words["inside"]
 
 
-def test_a_wrong_electron_count_overrules_a_small_uncertainty() -> None:
+@pytest.mark.parametrize("known", [None, 1e-3])
+def test_a_wrong_electron_count_overrules_a_small_uncertainty(known: float | None) -> None:
     plan = make_plan(sigma_limit=1.0)
     totals = FieldTotals.from_tiles(predicted(plan).statistics(), plan.grid.volume_element)
     limits = {"largest_total": 1.0, "l1_ratio_low": 0.5, "l1_ratio_high": 1.5}
-    largest = judge(totals, plan.grid.volume, totals.electrons, limits).expected_l1_high
-    assert largest is not None
-    fine, wrong = (judge(totals, plan.grid.volume, totals.electrons / (1 - x * largest), limits) for x in (0.9, 1.1))
-    assert (fine.range, wrong.range) == ("inside", "outside")
-    assert "raw electron count is off by -" in str(wrong)
-    assert "raw electron count" not in str(fine)
+    limits |= {} if known is None else {"largest_electrons_off": known}
+    right = judge(totals, plan.grid.volume, totals.electrons, limits)
+    assert right.expected_l1_high is not None
+    assert right.expected_l1_high > 2e-3
+    largest = right.expected_l1_high if known is None else known
+    verdicts = [judge(totals, plan.grid.volume, totals.electrons / (1 - x * largest), limits) for x in (0.9, 1.1, 2.1)]
+    assert [v.range for v in verdicts] == ["inside", "partly", "outside"]
+    assert "raw electron count is off by -" in str(verdicts[1])
+    assert "raw electron count" not in str(verdicts[0])
 
 
 # refusals

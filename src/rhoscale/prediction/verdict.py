@@ -14,6 +14,7 @@ from rhoscale.prediction.one_tile import STATISTICS
 
 INSIDE_SHARE = 1e-3  # a single validation maximum is itself uncertain; a few points beyond it mean nothing
 OUTSIDE_SHARE = 5e-2  # one vacancy in 32 atoms touches about this much of the cell
+FAR_OFF = 2.0  # times the largest electron count error of validation
 MEAN_ABSOLUTE = sqrt(2.0 / pi)  # E|x| of a Gaussian of unit width
 
 
@@ -66,6 +67,7 @@ class Verdict:
     Attributes:
         range: ``inside``, ``partly`` or ``outside`` the model's range; ``unknown`` if the model does not say.
         electrons_off: Raw electrons over expected ones, less one.
+        electrons_off_known: Largest of these in validation, without sign; None if the model does not say.
         share_beyond: Share of points whose total standard deviation is beyond the largest met in validation.
         expected_l1: Expected L1 per electron; 0.01 is 1 %.
         expected_l1_low: Lower end of its interval, from how such expectations held in validation.
@@ -74,15 +76,17 @@ class Verdict:
 
     range: str
     electrons_off: float
+    electrons_off_known: float | None
     share_beyond: float | None
     expected_l1: float
     expected_l1_low: float | None
     expected_l1_high: float | None
 
     @property
-    def largest_expected_l1(self) -> float:
-        """Upper end of the interval, or the expectation where there is none."""
-        return self.expected_l1 if self.expected_l1_high is None else self.expected_l1_high
+    def largest_electrons_off(self) -> float:
+        """What the electron count may be off by: the largest met in validation and the largest expected L1."""
+        expected = self.expected_l1 if self.expected_l1_high is None else self.expected_l1_high
+        return expected if self.electrons_off_known is None else min(expected, self.electrons_off_known)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -99,10 +103,8 @@ class Verdict:
         if self.share_beyond is not None:
             share = f"; {100 * self.share_beyond:.3g} % of the points are less certain than any point in validation"
         count = ""
-        if abs(self.electrons_off) > self.largest_expected_l1:
-            count = (
-                f"; the raw electron count is off by {100 * self.electrons_off:+.2f} %, more than the expected error"
-            )
+        if abs(self.electrons_off) > self.largest_electrons_off:
+            count = f"; the raw electron count is off by {100 * self.electrons_off:+.2f} %, more than it should be"
         interval = ""
         if self.expected_l1_low is not None and self.expected_l1_high is not None:
             interval = f" ({100 * self.expected_l1_low:.2f} to {100 * self.expected_l1_high:.2f} %)"
@@ -114,15 +116,17 @@ def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[
 
         E[L1] = sqrt(2 / pi) int sigma dr / int rho dr      (mean absolute value of a Gaussian)
 
-    A raw count that is off by more than the largest L1 to expect proves larger errors, as
-    int |error| dr >= |int error dr|: the prediction is then outside, whatever its uncertainty says.
+    The raw electron count checks the model without a reference, as int |error| dr >= |int error dr|. Where it is off by
+    more than in any validation snapshot, or by more than the largest L1 to expect, the prediction is at least partly
+    outside, and outside at twice that, whatever its uncertainty says.
 
     Args:
         totals: Sums over the compute grid.
         volume: Of the cell, Bohr^3.
         electrons: Valence electrons in the cell.
-        limits: The model's ``range``: ``largest_total`` (electrons per Bohr^3), and ``l1_ratio_low`` and
-            ``l1_ratio_high``, between which the ratio of true to expected L1 lay in validation.
+        limits: The model's ``range``: ``largest_total`` (electrons per Bohr^3), ``l1_ratio_low`` and
+            ``l1_ratio_high``, between which the ratio of true to expected L1 lay in validation, and
+            ``largest_electrons_off``, the largest relative error of the electron count there.
     """
     expected = MEAN_ABSOLUTE * totals.sigma_mean * volume / totals.electrons
     share = totals.beyond / totals.points if "largest_total" in limits else None
@@ -130,13 +134,17 @@ def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[
     verdict = Verdict(
         range=_range(share),
         electrons_off=totals.electrons / electrons - 1.0,
+        electrons_off_known=limits.get("largest_electrons_off"),
         share_beyond=share,
         expected_l1=expected,
         expected_l1_low=None if low is None else expected * low,
         expected_l1_high=None if high is None else expected * high,
     )
-    contradicted = abs(verdict.electrons_off) > verdict.largest_expected_l1
-    return replace(verdict, range="outside") if contradicted else verdict
+    off = abs(verdict.electrons_off)
+    if off > FAR_OFF * verdict.largest_electrons_off:
+        return replace(verdict, range="outside")
+    too_far = off > verdict.largest_electrons_off and verdict.range != "outside"
+    return replace(verdict, range="partly") if too_far else verdict
 
 
 def _range(share: float | None) -> str:
