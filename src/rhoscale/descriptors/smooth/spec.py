@@ -104,6 +104,11 @@ class Smooth:
         if not (np.isfinite(self.softening) and self.softening > 0):
             raise InputError(f"the softening must be a positive number of Bohr; got {self.softening}")
 
+    @classmethod
+    def wide(cls, elements: tuple[str, ...]) -> Smooth:
+        """A longer descriptor: more and farther-reaching angular functions, for the linear baseline above all."""
+        return cls(elements, (RadialSet(16, 14.0), RadialSet(8, 4.5)), (AngularSet((10, 10, 10, 10, 10), 11.0),))
+
     @property
     def family(self) -> str:
         """``smooth``."""
@@ -135,15 +140,33 @@ class Smooth:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Smooth:
-        """Rebuild from :meth:`to_dict`."""
-        return cls(
-            elements=tuple(str(e) for e in values["elements"]),
-            radial=tuple(RadialSet(int(s["count"]), float(s["cutoff"])) for s in values["radial"]),
-            angular=tuple(
-                AngularSet(tuple(int(n) for n in s["counts"]), float(s["cutoff"])) for s in values["angular"]
-            ),
-            softening=float(values["softening"]),
-        )
+        """Rebuild from :meth:`to_dict`; what is absent takes its default.
+
+        Raises:
+            InputError: A key is unknown, or a value cannot be used.
+        """
+        known = {"family", "elements", "radial", "angular", "softening"}
+        if not set(values) <= known or "elements" not in values:
+            raise InputError(
+                f"smooth descriptors need elements and take {', '.join(sorted(known - {'family'}))}; "
+                f"got {', '.join(sorted(values)) or 'nothing'}"
+            )
+        given: dict[str, Any] = {}
+        try:
+            if "radial" in values:
+                given["radial"] = tuple(RadialSet(int(s["count"]), float(s["cutoff"])) for s in values["radial"])
+            if "angular" in values:
+                given["angular"] = tuple(
+                    AngularSet(tuple(int(n) for n in s["counts"]), float(s["cutoff"])) for s in values["angular"]
+                )
+            if "softening" in values:
+                given["softening"] = float(values["softening"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"smooth descriptors: {error!r}; expected radial sets with count and cutoff, angular sets with "
+                f"counts and cutoff, a softening in Bohr"
+            ) from error
+        return cls(elements=tuple(str(e) for e in values["elements"]), **given)
 
 
 def radial_functions(distances: FloatArray, count: int, cutoff: float, softening: float) -> FloatArray:
