@@ -241,6 +241,7 @@ def test_no_points_have_no_features() -> None:
 
 def test_specification_survives_plain_values() -> None:
     assert Smooth.from_dict(SMALL.to_dict()) == SMALL
+    assert Smooth.from_dict(Smooth.wide(("Al",)).to_dict()) == Smooth.wide(("Al",)) != Smooth(("Al",))
     assert SMALL.reach == 8.0
     assert SMALL.size == 2 * (6 + 9 + (6 + 10 + 6 + 3 + 1) + (0 + 3 + 1))
     assert SMALL.two_body_size == 30
