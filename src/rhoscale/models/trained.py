@@ -21,7 +21,7 @@ from rhoscale.uncertainty import Recalibration, Uncertainty, decompose
 FloatArray = NDArray[np.float32]
 
 PRIOR_MEANS = ("none", "promolecule", "linear")
-CHUNK = 1024  # points at a time: what a layer writes stays in the cache (250 wide: 81,000 points/s a core; 4096: 51,000)
+CHUNK = 1024  # points at a time: what a layer writes stays in the cache (3 x 3 x 250: 1.6 times faster than 4096)
 
 
 @dataclass(frozen=True)
