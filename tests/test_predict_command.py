@@ -71,7 +71,7 @@ def test_structure_in_density_and_uncertainty_out(
     assert density.density().integral() == pytest.approx(12.0, abs=1e-5)
     reference = toy_snapshot(CELL).density.on_grid(density.shape)
     error = np.abs(density[:] - reference.values).mean() / reference.values.mean()
-    assert error < 0.06  # a model of a few seconds; a constant density is off by 0.24
+    assert error < 0.04  # a model of a few seconds; a constant density is off by 0.24
     assert np.abs(reference.values - reference.values.mean()).mean() / reference.values.mean() > 0.2
     assert density.total[:].min() > 0
     assert PredictionStore.open(out).attributes["pseudopotentials"]["Al"]["name"] == "toy-q3"
@@ -152,7 +152,7 @@ def test_a_finished_store_is_replaced_only_with_force_and_foreign_folders_never(
 
 def test_kill_9_and_the_same_command_end_with_the_unbroken_result(toy_model: Path, tmp_path: Path) -> None:
     write(tmp_path / "big.extxyz", to_atoms(thermal_aluminium(3, repeats=3)))
-    words = [str(tmp_path / "big.extxyz"), "-m", str(toy_model), "--draws", "60", "--threads", "2", "-o"]
+    words = [str(tmp_path / "big.extxyz"), "-m", str(toy_model), "--draws", "30", "--threads", "2", "-o"]
     start = "from rhoscale.cli.app import main; main()"
     running = subprocess.Popen([sys.executable, "-c", start, "predict", *words, str(tmp_path / "killed.zarr")])
     tiles = tmp_path / "killed.zarr" / "tiles" / "c"
@@ -332,7 +332,7 @@ def test_models_lists_what_is_bundled_and_shows_cards(
     for part in ("compute_spacing      0.7", "largest_total        0.002", "toy-q3"):
         assert part in text
     assert command(monkeypatch, "models", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["toy"]["descriptor"]["distances"] == 24
+    assert json.loads(capsys.readouterr().out)["toy"]["descriptor"]["distances"] == 60
     assert command(monkeypatch, "models", "nonsense") == 2
     assert "expected one of toy, or the path of a folder" in capsys.readouterr().err
     monkeypatch.setattr(bundled, "BUNDLED", toy_model)

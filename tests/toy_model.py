@@ -19,14 +19,7 @@ from rhoscale.training import FitSettings, ShuffledBatches, fit
 VALENCES = {"Al": 3.0}
 ENGINE = SuperpositionEngine(DFTSettings(cutoff=5.0, density_cutoff=10.0), VALENCES)
 SPACING = 0.7
-SPEC = {
-    "family": "scalar-products",
-    "elements": ["Al"],
-    "distances": 24,
-    "angle_atoms": 6,
-    "neighbours": 3,
-    "reach": 16.0,
-}
+SPEC = {"family": "scalar-products", "elements": ["Al"], "distances": 60, "angle_atoms": 15, "neighbours": 3}
 
 
 def thermal_aluminium(seed: int, repeats: int = 1, amplitude: float = 0.25) -> System:
