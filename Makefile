@@ -2,11 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
+MODEL ?= al-pbe
+CELL := examples/al-2047-vacancy.xyz
+HELD_OUT := data/al/snapshots/a2fc0101e782d378c7d8.safetensors
 
 .PHONY: run test clean
 
 run: .venv/installed
-	$(BIN)/python examples/main_job.py --out $(OUT)
+	@mkdir -p $(OUT)
+	$(BIN)/rhoscale predict $(CELL) --model $(MODEL) --out $(OUT)/al-2047-vacancy.zarr --force
+	$(BIN)/rhoscale plot $(OUT)/al-2047-vacancy.zarr --out $(OUT)/al-2047-vacancy.png --force
+	$(BIN)/rhoscale predict $(HELD_OUT) --model $(MODEL) --out $(OUT)/held-out.zarr --force
+	$(BIN)/rhoscale compare $(OUT)/held-out.zarr $(HELD_OUT)
+	$(BIN)/rhoscale plot $(OUT)/held-out.zarr $(HELD_OUT) --out $(OUT)/held-out.png --force
 
 test: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks examples

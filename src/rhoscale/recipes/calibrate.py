@@ -22,7 +22,8 @@ def calibrated(
 
     ``range`` holds ``largest_total`` and ``largest_epistemic`` (electrons per Bohr^3, over all points of the
     validation snapshots), ``l1_ratio_low`` and ``l1_ratio_high`` (smallest and largest ratio of true to expected L1
-    over the snapshots) and ``smallest_distance`` (of two atoms in training, Bohr).
+    over the snapshots), ``largest_electrons_off`` (of the raw electron count, relative) and ``smallest_distance`` (of
+    two atoms in training, Bohr).
     """
     raw = replace(model, recalibration=None)
     judged = [judge_snapshot(raw, s, draws=draws) for s in validation.snapshots]
@@ -42,6 +43,7 @@ def calibrated(
             "largest_epistemic": max(float(j.uncertainty.epistemic.max()) for j in judged),
             "l1_ratio_low": min(ratios),
             "l1_ratio_high": max(ratios),
+            "largest_electrons_off": max(abs(j.errors.electrons / j.errors.electrons_reference - 1.0) for j in judged),
             "smallest_distance": min(pair[0] for pair in pairs if pair is not None),
         },
     )
