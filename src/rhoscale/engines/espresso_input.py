@@ -18,7 +18,7 @@ SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
 # scf_must_converge = .false. it would hold Hartree and exchange-correlation energies of the new density.
 ONE_DIAGONALISATION = (
     "  electron_maxstep = 1, conv_thr = 1e-30, mixing_beta = 1e-20",
-    "  diago_thr_init = 1e-12, diago_full_acc = .true.",
+    "  diago_thr_init = 1e-10, diago_full_acc = .true.",
 )
 
 
