@@ -147,7 +147,7 @@ class TrainConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     prior_mean: Literal["none", "promolecule", "linear"] = "none"
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
-    batch: int = 4096
+    batch: int = 256
     steps_per_epoch: int | None = None
     fit: FitSettings = field(default_factory=FitSettings)
     transfer: TransferConfig | None = None

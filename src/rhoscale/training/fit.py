@@ -38,11 +38,11 @@ class FitSettings:
         checkpoint_seconds: Time between two states on disk.
     """
 
-    epochs: int = 60
+    epochs: int = 80
     warm_epochs: int = 10
     learning_rate: float = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
-    deviation_rate: float = 1.0
+    deviation_rate: float = 10.0
     beta: float = 0.0
     estimator: Literal["local", "weights"] = "local"
     patience: int = 0
