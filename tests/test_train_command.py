@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,6 @@ from rhoscale.system import System
 from rhoscale.training import EpochReport
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _crystal(seed: int, cells: int, temperature: float) -> System:
@@ -190,8 +181,9 @@ def test_batches_of_another_role_and_unknown_keys_are_refused(toy_data: Path, tm
         train(config_from({**values, "data": {**values["data"], "train": ["test-4"]}}, TrainConfig))
     with pytest.raises(InputError, match="did you mean 'epochs'"):
         config_from({**values, "fit": {"epoch": 3}}, TrainConfig)
-    with pytest.raises(InputError, match="patience"):
-        config_from({**values, "fit": {"epochs": 0}}, TrainConfig)
+    for wrong in ({"fit": {"epochs": 0}}, {"threads": 0}, {"posterior": {"prior_deviation": 0.0}}):
+        with pytest.raises(InputError, match="recipe: "):
+            config_from({**values, **wrong}, TrainConfig)
 
 
 def test_a_bad_recipe_ends_with_one_message_and_exit_code_2(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ class _Log:
             TextColumn("{task.description}"),
             console=wide_console(),
         )
+        self._first_stage = config.fit.warm_epochs + config.fit.epochs
         self._bar = self.progress.add_task("", total=epochs)
 
     def tell(self, text: str, epoch: EpochReport | None) -> None:
@@ -123,6 +124,7 @@ class _Log:
         error = "" if epoch.validation is None else f", validation L1 {100 * epoch.validation:.3f} %"
         terms = f"squared error {epoch.data:.2e}" if epoch.phase == "warm" else f"-log likelihood {epoch.data:.3f}"
         words = f"{text}, {epoch.phase}: {terms}, divergence {epoch.complexity:.3f}{error}"
-        self.progress.update(self._bar, advance=1, description=words)
+        done = epoch.epoch + 1 + (self._first_stage if text == "stage 2" else 0)
+        self.progress.update(self._bar, completed=done, description=words)
         if not self.progress.console.is_terminal or epoch.epoch % 10 == 9:
             self.progress.console.print(f"epoch {epoch.epoch:4d} {words}", markup=False, highlight=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,11 @@ def train(
     Raises:
         RhoscaleError: Of the kind that fits what is wrong with the recipe, the data or the output.
     """
+    with _threads(config.threads):
+        return _train(config, resume=resume, force=force, report=report)
+
+
+def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) -> TrainReport:
     started = time.monotonic()
     work = _prepare_output(config.output, resume=resume, force=force)
     store = SnapshotStore.open(config.data.path)
@@ -113,6 +119,16 @@ def train(
     save_trained(model, config.output, force=True)
     shutil.rmtree(work)
     return TrainReport(config.output, model, cases, seconds)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _prepare_output(output: Path, *, resume: bool, force: bool) -> Path:
@@ -240,7 +256,7 @@ def _second_stage(
 
 def _fingerprint(config: TrainConfig, stage: _Stage) -> str:
     kept = {k: v for k, v in plain(config).items() if k not in ("output", "evaluation", "summary", "name")}
-    return f"{kept} {stage.labelled.content_hash} {stage.validation.content_hash} {torch.get_num_threads()}"
+    return f"{kept} {stage.labelled.content_hash} {stage.validation.content_hash}"
 
 
 def _card(

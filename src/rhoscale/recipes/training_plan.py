@@ -135,6 +135,8 @@ class TrainConfig:
         fit: How the loss is minimised.
         transfer: Second stage, or None.
         device: Any PyTorch device, for training.
+        threads: Processor threads; a run repeats to the bit only with the same number. Narrow networks are slower with
+            two than with one (2 x 2 x 64: twice, on a shared machine).
         recalibrate: Whether to fit the recalibration on the validation snapshots.
         evaluation: How the finished model is judged.
         summary: One line for ``rhoscale models``.
@@ -152,6 +154,18 @@ class TrainConfig:
     fit: FitSettings = field(default_factory=FitSettings)
     transfer: TransferConfig | None = None
     device: str = "cpu"
+    threads: int = 1
     recalibrate: bool = True
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        counts = {
+            "batch": self.batch,
+            "threads": self.threads,
+            "steps_per_epoch": self.steps_per_epoch,
+            "data.snapshots": self.data.snapshots,
+        }
+        for key, value in counts.items():
+            if value is not None and value < 1:
+                raise InputError(f"{key} is {value}; expected 1 or more; change the recipe")
