@@ -11,17 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toy_model import toy_snapshot
 
 from rhoscale.cli.app import main
 from rhoscale.datasets.check import check_store
 from rhoscale.datasets.store import SnapshotStore
-from rhoscale.engines.pseudopotentials import PseudopotentialFile
-from rhoscale.errors import DatasetError, EngineError, InputError
+from rhoscale.engines.pseudopotentials import PseudopotentialFile, gth_pseudopotential
+from rhoscale.errors import DatasetError, EngineError, InputError, ModelError
 from rhoscale.recipes.config import config_from, read_config
 from rhoscale.recipes.generate import Event, engine_of, generate, open_tasks
 from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, estimated_core_seconds, plan_generation
+from rhoscale.recipes.start import PredictedStart
 from rhoscale.structures.distances import shortest_distance
-from rhoscale.system import System
+from rhoscale.system import PseudopotentialIdentity, System
 
 ROOT = Path(__file__).parent.parent
 CELL = {"lattice": "fcc", "elements": ["Al"], "lattice_constant_bohr": 7.65}
@@ -221,6 +223,35 @@ def test_ab_initio_dynamics_starts_from_the_classical_end_and_resumes_bit_for_bi
     assert contents(broken.output) == contents(config.output)
 
 
+def test_every_run_starts_from_the_density_that_is_given_for_its_structure(tmp_path: Path) -> None:
+    given: list[Any] = []
+    taken: list[Any] = []
+
+    class Watching(Counting):
+        def __call__(self, *args: Any, **keywords: Any) -> Any:
+            engine = super().__call__(*args, **keywords)
+            counted = engine.ground_state
+
+            def ground_state(system: System, *, initial_density: Any = None) -> Any:
+                taken.append(initial_density)
+                return counted(system, initial_density=initial_density)
+
+            engine.ground_state = ground_state
+            return engine
+
+    def start(system: System) -> Any:
+        given.append(toy_snapshot(system).density if len(given) % 2 else None)
+        return given[-1]
+
+    batch = {**BATCH, "snapshots": 1, "ab_initio": {"duration_fs": 10}}
+    config = recipe(tmp_path, batch=[batch])
+    generate(config, engine_maker=Watching(), start=start)
+    assert len(given) == 12
+    assert all(one is other for one, other in zip(given, taken, strict=True))
+    store = SnapshotStore.open(config.output)
+    assert "start" in store.load(store.records()[0]).origin["started_from"]
+
+
 RECIPE = """
 name = "killed"
 output = "{output}"
@@ -354,7 +385,7 @@ def test_the_shipped_recipes_are_sound(name: str) -> None:
         sizes[b.role, len(b.structure.build(b.seed, 0.0))] += b.snapshots
     if name == "al":
         assert sizes["train", 32] >= 24
-        assert sizes["validation", 32] == 6
+        assert sizes["validation", 32] >= 6
         assert sizes["test", 32] >= 10
         assert sizes["train", 108] >= 4
         assert (sizes["test", 108], sizes["test", 256]) == (2, 2)
@@ -406,3 +437,25 @@ def test_a_real_label_goes_into_a_store(tmp_path: Path) -> None:
     assert snapshot.settings["engine"].startswith("pw.x")
     assert snapshot.energies["total"] < -8.0
     assert not [p for p in (config.output / "work" / "dft").rglob("*") if p.name == "pw.out"]
+
+
+@pytest.mark.dft
+@pytest.mark.skipif(shutil.which("pw.x") is None, reason="no pw.x on PATH")
+def test_a_predicted_start_gives_the_same_label_in_fewer_cycles(tmp_path: Path) -> None:
+    engine = {"program": "pw.x", "cutoff_ry": 12, "density_cutoff_ry": 40, "width_ry": 0.08, "kmesh": [4, 4, 4]}
+    config = recipe(tmp_path, engine=engine, batch=[{**BATCH, "snapshots": 1}])
+    generate(config)
+    started = recipe(tmp_path / "started", engine=engine, batch=[{**BATCH, "snapshots": 1}])
+    generate(started, start=PredictedStart.load("al-pbe", {"Al": gth_pseudopotential("Al", 3).identity}))
+    stores = [SnapshotStore.open(c.output) for c in (config, started)]
+    plain, quick = (s.load(s.records()[0]) for s in stores)
+    assert quick.origin["started_from"].startswith("al-pbe")
+    assert quick.settings["iterations"] < plain.settings["iterations"]
+    assert quick.energies["total"] == pytest.approx(plain.energies["total"], abs=4e-7)
+    difference = quick.density.on_grid((20, 20, 20)).values - plain.density.on_grid((20, 20, 20)).values
+    assert np.abs(difference).mean() < 1e-4 * plain.density.on_grid((20, 20, 20)).values.mean()
+
+
+def test_a_model_of_another_pseudopotential_starts_nothing() -> None:
+    with pytest.raises(ModelError, match="my-own"):
+        PredictedStart.load("al-pbe", {"Al": PseudopotentialIdentity("Al", "my-own", 3.0, "0" * 64)})

@@ -13,8 +13,9 @@ from rich.table import Table
 from rhoscale.cli.console import wide_console
 from rhoscale.errors import EngineError
 from rhoscale.recipes.config import read_config
-from rhoscale.recipes.generate import Event, generate, open_tasks
+from rhoscale.recipes.generate import Event, generate, open_tasks, pseudopotential_files
 from rhoscale.recipes.generation_plan import GenerateConfig, Task, estimated_core_seconds
+from rhoscale.recipes.start import PredictedStart
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +28,9 @@ def run(
     jobs: int = typer.Option(1, "--jobs", "-j", help="DFT runs side by side, one thread each."),
     only: list[str] = typer.Option([], "--only", help="Batch to make; may be given several times."),
     limit: int | None = typer.Option(None, "--limit", help="At most so many snapshots in this call."),
+    start_from: str | None = typer.Option(
+        None, "--start-from", help="Model whose prediction starts each self-consistent cycle: cheaper, same labels."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and its estimated cost; compute nothing."),
 ) -> None:
     """Make the snapshots of a recipe that are not there yet; safe to interrupt, the same command goes on."""
@@ -38,9 +42,10 @@ def run(
         console.print(_plan_table(tasks, todo, atoms))
         return
     cost = {t.name: estimated_core_seconds(t, atoms[t.batch.name]) for t in todo}
+    start = None if start_from is None else _predicted_start(config, start_from)
     log = _Log(console, cost, jobs)
     with log.progress:
-        outcome = generate(config, jobs=jobs, only=only, limit=limit, on_event=log.tell)
+        outcome = generate(config, jobs=jobs, only=only, limit=limit, start=start, on_event=log.tell)
     seconds = sum(r.core_seconds + r.sampling_core_seconds for r in outcome.done)
     console.print(
         f"{len(outcome.done)} snapshots made ({seconds / 3600:.2f} DFT core-hours), {len(outcome.failed)} failed, "
@@ -52,6 +57,10 @@ def run(
             f"{len(outcome.failed)} of {len(todo)} tasks failed; nothing of them became data, the same command tries "
             f"them again\n{messages}"
         )
+
+
+def _predicted_start(config: GenerateConfig, model: str) -> PredictedStart:
+    return PredictedStart.load(model, {e: file.identity for e, file in pseudopotential_files(config).items()})
 
 
 class _Log:

@@ -23,7 +23,13 @@ from rhoscale.recipes.config import plain
 from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, Task, plan_generation
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStructure, snapshot_of, thermalise
-from rhoscale.sampling.thermostat import EngineCalculator, ScaledCalculator, Thermostat, equilibrium_scale
+from rhoscale.sampling.thermostat import (
+    EngineCalculator,
+    ScaledCalculator,
+    StartDensity,
+    Thermostat,
+    equilibrium_scale,
+)
 from rhoscale.snapshot import Snapshot
 from rhoscale.structures.strain import strain_matrix
 
@@ -102,6 +108,7 @@ def generate(
     only: Sequence[str] = (),
     limit: int | None = None,
     engine_maker: EngineMaker = engine_of,
+    start: StartDensity | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Outcome:
     """Make the snapshots of a recipe that are not there yet.
@@ -115,6 +122,7 @@ def generate(
         only: Names of batches; all if empty.
         limit: At most so many snapshots in this call.
         engine_maker: Makes the engine from its settings, pseudopotential files and scratch folder.
+        start: Density to start the self-consistent cycles from; it changes what a label costs, not the label.
         on_event: Told of each start, end and failure; called from several threads, one at a time.
     """
     if jobs < 1:
@@ -135,7 +143,7 @@ def generate(
             if not mine or store.record(task.name) is not None:
                 return None
             maker = partial(engine_maker, files=files, scratch=scratch)
-            snapshot = make_snapshot(task, store.work, maker, tell)
+            snapshot = make_snapshot(task, store.work, maker, tell, start)
             with lock:
                 return store.add(
                     snapshot, task=task.name, batch=task.batch.name, role=task.batch.role, subsets=task.batch.subsets
@@ -193,11 +201,15 @@ def _run_all(
 
 
 def make_snapshot(
-    task: Task, work: Path, maker: Callable[[EngineConfig], Engine], tell: Callable[[Event], None]
+    task: Task,
+    work: Path,
+    maker: Callable[[EngineConfig], Engine],
+    tell: Callable[[Event], None],
+    start: StartDensity | None = None,
 ) -> Snapshot:
     """Thermalise a task's structure and label it."""
     tell(Event(task, "thermalising"))
-    structure, scale = _thermal_structure(task, work, maker)
+    structure, scale = _thermal_structure(task, work, maker, start)
     memory = structure.decorrelation
     tell(
         Event(
@@ -207,12 +219,15 @@ def make_snapshot(
             + ("" if memory.enough else ": TOO SHORT, raise equilibration_fs or spacing_fs"),
         )
     )
-    state = maker(task.engine).ground_state(structure.system)
-    return snapshot_of(state, _origin(task, structure, scale))
+    initial = None if start is None else start(structure.system)
+    state = maker(task.engine).ground_state(structure.system, initial_density=initial)
+    return snapshot_of(
+        state, {**_origin(task, structure, scale), "started_from": None if initial is None else str(start)}
+    )
 
 
 def _thermal_structure(
-    task: Task, work: Path, maker: Callable[[EngineConfig], Engine]
+    task: Task, work: Path, maker: Callable[[EngineConfig], Engine], start: StartDensity | None
 ) -> tuple[ThermalStructure, float]:
     settings, ab_initio = task.thermostat, task.batch.ab_initio
     potential = classical_calculator(settings.forces)
@@ -222,7 +237,7 @@ def _thermal_structure(
     stages = [Stage(ScaledCalculator(potential, scale), classical)]
     if ab_initio is not None and task.dynamics_engine is not None:
         schedule = Schedule(ab_initio.duration_fs, settings.spacing_fs, count)
-        stages.append(Stage(EngineCalculator(maker(task.dynamics_engine)), schedule, checkpoint_every=1))
+        stages.append(Stage(EngineCalculator(maker(task.dynamics_engine), start), schedule, checkpoint_every=1))
     thermostat = Thermostat(task.temperature, settings.timestep_fs, settings.damping_fs)
     folder = work / "trajectories"
     with _claim(folder / f"{task.run}.lock", blocking=True):

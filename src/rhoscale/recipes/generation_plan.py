@@ -37,7 +37,7 @@ class EngineConfig:
     smearing: Literal["fermi-dirac", "cold", "gaussian", "fixed"] = "cold"
     width_ry: float | None = None
     width_kelvin: float | None = None
-    convergence_ry_per_electron: float = 2e-9
+    convergence_ry_per_electron: float = 2e-8
     max_iterations: int = 100
 
     def __post_init__(self) -> None:

@@ -18,10 +18,12 @@ from scipy.optimize import minimize_scalar
 from rhoscale.ase_bridge import from_atoms, to_atoms
 from rhoscale.engines.interface import Engine
 from rhoscale.errors import InputError, StructureError
+from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM, EV_PER_HARTREE
 
 FloatArray = NDArray[np.float64]
+StartDensity = Callable[[System], FourierDensity | None]
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,20 @@ class ScaledCalculator(Calculator):
 
 
 class EngineCalculator(Calculator):
-    """A DFT engine as a source of forces: ab-initio molecular dynamics."""
+    """A DFT engine as a source of forces: ab-initio molecular dynamics.
+
+    Args:
+        engine: Computes the ground states.
+        start: Density to start each of them from, if it knows one; a function of the structure alone, so that a
+            killed trajectory goes on bit for bit.
+    """
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012 - as ASE's base class has it
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, start: StartDensity | None = None) -> None:
         super().__init__()
         self.engine = engine
+        self.start = start
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
@@ -139,7 +148,8 @@ class EngineCalculator(Calculator):
         """Compute a ground state."""
         super().calculate(atoms, properties, system_changes)
         assert atoms is not None
-        state = self.engine.ground_state(from_atoms(atoms))
+        system = from_atoms(atoms)
+        state = self.engine.ground_state(system, initial_density=None if self.start is None else self.start(system))
         energy = state.energies["total"] * EV_PER_HARTREE
         forces = state.forces * (EV_PER_HARTREE * BOHR_PER_ANGSTROM)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
