@@ -13,22 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rhoscale import __version__
-from rhoscale.descriptors import describer, spec_from_dict
+from rhoscale.descriptors import spec_from_dict
 from rhoscale.grid import Grid, Shape
 from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import charge_factor
 from rhoscale.prediction.field import choose_grid
-from rhoscale.prediction.one_tile import PointPrediction, PredictPoints, predict_tile
+from rhoscale.prediction.one_tile import predict_tile
 from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction
 from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
 from rhoscale.prediction.run_local import Progress, run_local
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.tiles import cut
 from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
-from rhoscale.recipes.prior import prior_mean
+from rhoscale.recipes.point_predictor import point_predictor
 from rhoscale.system import System
 
 DRAWS = 20
@@ -138,28 +137,6 @@ def about(system: System, model: TrainedModel) -> dict[str, Any]:
             "machine": platform.machine(),
         },
     }
-
-
-def point_predictor(system: System, model: TrainedModel, plan: PredictionPlan) -> PredictPoints:
-    """Compose descriptor, prior mean and network: Cartesian points [n, 3] in Bohr -> values at them.
-
-    The density is that of the mean weights (paper, IV.E); deviations come from one set of draws for the whole plan.
-    """
-    describe = describer(system, spec_from_dict(model.descriptor_spec))
-    prior = prior_mean(system, model)
-    if plan.uncertainty:
-        model.drawn(plan.seed, plan.draws)  # once, before threads share them
-
-    def predict_points(points: NDArray[np.float64]) -> PointPrediction:
-        features = describe(points, threads=1)
-        mean = prior(points, features)
-        density, _ = model.point_estimate(features, mean)
-        if not plan.uncertainty:
-            return PointPrediction(density)
-        found = model.uncertainty(features, mean, draws=plan.draws, seed=plan.seed)
-        return PointPrediction(density, found.aleatoric, found.epistemic)
-
-    return predict_points
 
 
 def predict_field(
