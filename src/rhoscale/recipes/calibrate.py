@@ -1,4 +1,4 @@
-"""Recalibration of a model on validation snapshots, and the thresholds that verdicts are judged by."""
+"""Recalibration of a model on held-out snapshots, and the thresholds that verdicts are judged by."""
 
 from __future__ import annotations
 
@@ -6,27 +6,73 @@ from dataclasses import replace
 
 import numpy as np
 
+from rhoscale.datasets.store import SnapshotStore
+from rhoscale.errors import DatasetError
 from rhoscale.models import TrainedModel
 from rhoscale.prediction.refusals import closest_pair
 from rhoscale.recipes.judge import judge_snapshot
-from rhoscale.recipes.training_data import Labelled
+from rhoscale.recipes.training_data import Labelled, select
+from rhoscale.recipes.training_plan import DataConfig
 from rhoscale.uncertainty import fit_recalibration
 
 FARTHEST_PAIR = 20.0  # Bohr; beyond the nearest-neighbour distance of any bulk material
 
 
+def validation_batches(store: SnapshotStore, config: DataConfig) -> tuple[str, ...]:
+    """Batches that training is followed on: those named, or all of role ``validation`` kept for no calibration.
+
+    Raises:
+        DatasetError: Calibration leaves none.
+    """
+    if config.validation or not config.calibration:
+        return config.validation
+    there = dict.fromkeys(r.batch for r in store.select(role="validation", subset=config.subset))
+    rest = tuple(batch for batch in there if batch not in config.calibration)
+    if not rest:
+        raise DatasetError(
+            f"data.calibration takes all validation batches of {store.path} ({', '.join(there)}); expected one that is "
+            f"left to follow the training on; name it as data.validation too, or calibrate on fewer"
+        )
+    return rest
+
+
+def calibration_snapshots(store: SnapshotStore, config: DataConfig) -> Labelled | None:
+    """Snapshots of the batches named for calibration, or None if none are.
+
+    Raises:
+        DatasetError: A batch has another role than ``validation``, or nothing in the subset.
+    """
+    if not config.calibration:
+        return None
+    for batch in config.calibration:
+        roles = {r.role for r in store.select(batch=batch)}
+        if roles != {"validation"}:
+            raise DatasetError(
+                f"data.calibration names {batch!r}, which has the role {', '.join(sorted(roles))}; expected a batch of "
+                f"role validation: deviations fitted to training or test snapshots prove nothing; name another"
+            )
+    found = select(store, "validation", config.calibration, config.subset)
+    missing = sorted(set(config.calibration) - {r.batch for r in found.records})
+    if missing:
+        raise DatasetError(
+            f"data.calibration names {', '.join(missing)}, of which nothing is in the subset {config.subset!r}; "
+            f"expected batches of the subset; leave them out or name another subset"
+        )
+    return found
+
+
 def calibrated(
-    model: TrainedModel, validation: Labelled, training: Labelled, draws: int, *, recalibrate: bool = True
+    model: TrainedModel, held_out: Labelled, training: Labelled, draws: int, *, recalibrate: bool = True
 ) -> TrainedModel:
     """The model with its recalibration and its range, both from trajectories that the weights were not fitted to.
 
     ``range`` holds ``largest_total`` and ``largest_epistemic`` (electrons per Bohr^3, over all points of the
-    validation snapshots), ``l1_ratio_low`` and ``l1_ratio_high`` (smallest and largest ratio of true to expected L1
+    held-out snapshots), ``l1_ratio_low`` and ``l1_ratio_high`` (smallest and largest ratio of true to expected L1
     over the snapshots), ``largest_electrons_off`` (of the raw electron count, relative) and ``smallest_distance`` (of
     two atoms in training, Bohr).
     """
     raw = replace(model, recalibration=None)
-    judged = [judge_snapshot(raw, s, draws=draws) for s in validation.snapshots]
+    judged = [judge_snapshot(raw, s, draws=draws) for s in held_out.snapshots]
     found = raw
     if recalibrate:
         parts = [(j.differences, j.uncertainty.aleatoric, j.uncertainty.epistemic) for j in judged]

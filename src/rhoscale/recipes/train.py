@@ -25,7 +25,7 @@ from rhoscale.models import MeanField, Scaling, TrainedModel, save_trained
 from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
 from rhoscale.recipes import training_data as data
 from rhoscale.recipes.atomic_tables import atomic_tables
-from rhoscale.recipes.calibrate import calibrated
+from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, validation_batches
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate
 from rhoscale.recipes.prior import promolecule_arrays, promolecule_tables
@@ -65,7 +65,7 @@ class _Stage:
 def train(
     config: TrainConfig, *, resume: bool = False, force: bool = False, report: Report = lambda *_: None
 ) -> TrainReport:
-    """Train, recalibrate on validation snapshots, judge on test snapshots, and save.
+    """Train, recalibrate on held-out snapshots, judge on test snapshots, and save.
 
     A killed run keeps its state in ``work`` inside the output folder; with ``resume`` the same recipe goes on from
     there and ends with the same weights (same machine, same threads).
@@ -90,7 +90,8 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     report("reading snapshots and describing points", None)
     labelled = data.select(store, "train", config.data.train, config.data.subset)
     labelled = data.first(labelled, config.data.snapshots or len(labelled.records))
-    validation = data.select(store, "validation", config.data.validation, config.data.subset)
+    validation = data.select(store, "validation", validation_batches(store, config.data), config.data.subset)
+    calibration = calibration_snapshots(store, config.data)
     spec = data.specification(dict(config.descriptor), labelled)
     tables = atomic_tables(labelled.pseudopotentials) if config.prior_mean == "promolecule" else None
     stage = _stage("stage 1", config, spec, labelled, validation, tables)
@@ -107,14 +108,13 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     if config.transfer is not None:
         stages.append(_second_stage(config, config.transfer, store, spec, model, prior, stage, work, report))
         model = replace(model, posterior=stages[-1][1].posterior)
-    report("recalibrating on validation snapshots", None)
-    model = calibrated(
-        model, stages[-1][0].validation, labelled, config.evaluation.draws, recalibrate=config.recalibrate
-    )
+    held_out = calibration or stages[-1][0].validation
+    report(f"recalibrating on {len(held_out.records)} held-out snapshots", None)
+    model = calibrated(model, held_out, labelled, config.evaluation.draws, recalibrate=config.recalibrate)
     report("judging on test snapshots", None)
     cases = evaluate(model, store, config.evaluation, report=lambda text: report(text, None))
     seconds = time.monotonic() - started
-    card = _card(config, store, stages, cases, seconds)
+    card = _card(config, store, stages, held_out, cases, seconds)
     model = replace(model, card=card)
     save_trained(model, config.output, force=True)
     shutil.rmtree(work)
@@ -263,6 +263,7 @@ def _card(
     config: TrainConfig,
     store: SnapshotStore,
     stages: Sequence[tuple[_Stage, FitResult]],
+    held_out: data.Labelled,
     cases: Sequence[CaseErrors],
     seconds: float,
 ) -> dict[str, Any]:
@@ -272,6 +273,7 @@ def _card(
             "name": str(store.header.get("name", store.path.name)),
             **{stage.name.replace(" ", "_"): {"train": stage.labelled.about()} for stage, _ in stages},
             "validation": stages[-1][0].validation.about(),
+            "calibration": held_out.about(),
         },
         "training": {
             stage.name.replace(" ", "_"): {

@@ -25,7 +25,9 @@ class DataConfig:
         path: Folder of the data set.
         subset: Named selection that training and validation are limited to.
         train: Batches to train on; by default all of role ``train``.
-        validation: Batches for validation; by default all of role ``validation``.
+        validation: Batches for validation; by default all of role ``validation`` not named for calibration.
+        calibration: Batches of role ``validation`` that uncertainties are recalibrated on; by default those that
+            validate. Labels of test quality, and cells other than those that chose the epoch, calibrate better.
         snapshots: Train on the first so many of the chosen snapshots only (learning curves).
         spacing: Of the grid that points are taken from, Bohr; also the model's compute grid.
         fraction: Share of the points of that grid.
@@ -37,6 +39,7 @@ class DataConfig:
     subset: str | None = None
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
+    calibration: tuple[str, ...] = ()
     snapshots: int | None = None
     spacing: float = 0.5
     fraction: float = 1.0
