@@ -6,6 +6,7 @@ import shutil
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from rhoscale.engines.espresso_output import read_output
 from rhoscale.engines.espresso_program import EspressoProgram
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.pseudopotentials import gth_pseudopotential
-from rhoscale.errors import EngineError, FormatError, StructureError
+from rhoscale.errors import EngineError, FormatError, InputError, StructureError
 from rhoscale.formats.espresso import read_charge_density_dat
 from rhoscale.system import System
 
@@ -93,6 +94,18 @@ def test_input_keeps_coordinates_to_twelve_digits_and_the_threshold_counts_elect
     assert threshold is not None
     assert float(threshold.group(1)) == pytest.approx(GAMMA.convergence * 8 * 2)
     assert "K_POINTS gamma" in text
+
+
+def test_one_point_may_take_the_place_of_a_mesh() -> None:
+    identities = {element: file.identity for element, file in FILES.items()}
+    names = {element: file.filename for element, file in FILES.items()}
+    one = replace(GAMMA, kpoint=(0.25, 0.25, 0.25))
+    assert not one.gamma_only
+    assert one.sampling == "(0.25, 0.25, 0.25)"
+    text = pw_input(SYSTEM, one, identities, names, self_consistency=DEFAULT_SELF_CONSISTENCY)
+    assert text.endswith("K_POINTS crystal\n  1\n  0.25 0.25 0.25 1.0\n")
+    with pytest.raises(InputError, match="expected one of them"):
+        replace(one, kmesh=(2, 2, 2))
 
 
 def program(tmp_path: Path, script: str) -> Path:

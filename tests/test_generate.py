@@ -371,14 +371,14 @@ def test_a_wrong_recipe_ends_with_a_message_and_code_2(
     assert "Traceback" not in shown.err
 
 
-@pytest.mark.parametrize("name", ["al", "al-gamma", "al-noise"])
+@pytest.mark.parametrize("name", ["al", "al-gamma", "al-noise", "sige-noise"])
 def test_the_shipped_recipes_are_sound(name: str) -> None:
     config = read_config(ROOT / "recipes" / f"{name}.toml", GenerateConfig)
     tasks = plan_generation(config)
     roles: dict[str, str] = {}
     for task in tasks:
         assert roles.setdefault(task.trajectory, task.batch.role) == task.batch.role
-        assert task.thermostat.forces == "emt"
+        assert task.thermostat.forces in ("emt", "tersoff")
         assert estimated_core_seconds(task, 32) > 0
     sizes = {(b.role, len(b.structure.build(b.seed, 0.0))): 0 for b in config.batch}
     for b in config.batch:

@@ -130,5 +130,7 @@ def _occupation_lines(settings: DFTSettings) -> list[str]:
 def _kpoint_lines(settings: DFTSettings) -> list[str]:
     if settings.gamma_only:
         return ["K_POINTS gamma"]
+    if settings.kpoint is not None:
+        return ["K_POINTS crystal", "  1", f"  {' '.join(f'{x:.12g}' for x in settings.kpoint)} 1.0"]
     mesh = " ".join(str(n) for n in (*settings.kmesh, *settings.kshift))
     return ["K_POINTS automatic", f"  {mesh}"]

@@ -25,6 +25,8 @@ class DFTSettings:
         cutoff: Kinetic energy of the largest wave of the orbitals.
         kmesh: Monkhorst-Pack mesh; (1, 1, 1) unshifted is the Gamma point with real orbitals.
         kshift: 1 for a mesh shifted by half a step along that axis, else 0.
+        kpoint: One point in units of the reciprocal vectors instead of a mesh; (1/4, 1/4, 1/4) stands for the mean of a
+            cubic cell (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)).
         smearing: ``fermi-dirac``, ``cold`` (Marzari-Vanderbilt), ``gaussian`` or ``fixed`` (insulators).
         width: Smearing width.
         convergence: Estimated energy error at which the self-consistent cycle stops, for each electron. At 1e-8 the
@@ -41,6 +43,7 @@ class DFTSettings:
     convergence: float = 1e-8
     density_cutoff: float = 27.5
     max_iterations: int = 100
+    kpoint: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.smearing not in SMEARINGS:
@@ -49,11 +52,20 @@ class DFTSettings:
             raise InputError(f"cutoffs, width and convergence must be positive; got {self}")
         if min(self.kmesh) < 1 or not set(self.kshift) <= {0, 1}:
             raise InputError(f"k-mesh {self.kmesh} with shift {self.kshift}: expected counts >= 1 and shifts of 0 or 1")
+        if self.kpoint is not None and (self.kmesh != (1, 1, 1) or any(self.kshift)):
+            raise InputError(f"got the k-point {self.kpoint} and a mesh {self.kmesh}; expected one of them")
 
     @property
     def gamma_only(self) -> bool:
         """Whether the Gamma point alone is sampled."""
-        return self.kmesh == (1, 1, 1) and self.kshift == (0, 0, 0)
+        return self.kmesh == (1, 1, 1) and self.kshift == (0, 0, 0) and self.kpoint in (None, (0.0, 0.0, 0.0))
+
+    @property
+    def sampling(self) -> str:
+        """The k-points in words, for example ``2x2x2 shifted``."""
+        if self.kpoint is not None:
+            return f"({', '.join(f'{x:g}' for x in self.kpoint)})"
+        return "x".join(map(str, self.kmesh)) + (" shifted" if any(self.kshift) else "")
 
 
 @dataclass(frozen=True)

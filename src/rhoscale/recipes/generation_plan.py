@@ -39,6 +39,7 @@ class EngineConfig:
     width_kelvin: float | None = None
     convergence_ry_per_electron: float = 2e-8
     max_iterations: int = 100
+    kpoint: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         given = [w for w in (self.width_ry, self.width_kelvin) if w is not None]
@@ -61,6 +62,7 @@ class EngineConfig:
             convergence=self.convergence_ry_per_electron * HARTREE_PER_RYDBERG,
             density_cutoff=self.density_cutoff_ry * HARTREE_PER_RYDBERG,
             max_iterations=self.max_iterations,
+            kpoint=self.kpoint,
         )
 
 
@@ -310,7 +312,6 @@ def estimated_core_seconds(task: Task, n_atoms: int) -> float:
 
     Six seconds a k-point for 32 atoms at 25 Ry (measured, aluminium), growing as atoms^2.5 and cutoff^1.5.
     """
-    gamma = task.engine.kmesh == (1, 1, 1) and task.engine.kshift == (0, 0, 0)
-    kpoints = 0.8 if gamma else float(np.ceil(np.prod(task.engine.kmesh) / 2))  # real orbitals; time reversal
+    kpoints = 0.8 if task.engine.settings().gamma_only else float(np.ceil(np.prod(task.engine.kmesh) / 2))  # real orbitals; time reversal
     size = (n_atoms / 32) ** 2.5 * (task.engine.cutoff_ry / 25) ** 1.5
     return float(6.0 * kpoints * size)
