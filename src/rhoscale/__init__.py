@@ -18,11 +18,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rhoscale.prediction.field import StoredField, open_density
+    from rhoscale.recipes.energy_calculator import RhoscaleCalculator
     from rhoscale.recipes.public import Model, Prediction, load_model, predict_to_store
 
 _HOMES = {
     "Model": "rhoscale.recipes.public",
     "Prediction": "rhoscale.recipes.public",
+    "RhoscaleCalculator": "rhoscale.recipes.energy_calculator",
     "StoredField": "rhoscale.prediction.field",
     "load_model": "rhoscale.recipes.public",
     "open_density": "rhoscale.prediction.field",
@@ -32,6 +34,7 @@ _HOMES = {
 __all__ = [
     "Model",
     "Prediction",
+    "RhoscaleCalculator",
     "StoredField",
     "__version__",
     "load_model",

@@ -24,6 +24,9 @@ COMMANDS = {
     "generate": ("generate", "Make the snapshots of a data recipe."),
     "train": ("train", "Train a model from a recipe and judge it."),
     "evaluate": ("train", "Judge a model on test data."),
+    "select": ("select", "Search how large a descriptor pays, by its error on validation snapshots."),
+    "energy": ("energy", "Compute the energy of a density, or of the density that a model predicts."),
+    "study": ("study", "Measure models against DFT: energies."),
     "engines": ("engines", "Say which DFT engines can be used."),
 }
 
@@ -31,11 +34,13 @@ COMMANDS = {
 class Later(TyperCommand):
     """A command whose module is imported only when it is called: the numerical libraries take seconds."""
 
+    table = COMMANDS
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Hand over to the real command."""
         name = str(self.name)
         module = typer.Typer()
-        import_module(f"rhoscale.cli.{COMMANDS[name][0]}").register(module)
+        import_module(f"rhoscale.cli.{self.table[name][0]}").register(module)
         command = typer.main.get_group(module).commands[name]
         return command.make_context(info_name, args, parent=parent, **extra)
 
