@@ -1,0 +1,108 @@
+"""Errors of descriptors on validation snapshots, from points that were described once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from rhoscale.baselines.linear import STRENGTHS, Batch, NormalEquations, ridge_path
+from rhoscale.datasets.points import PointSet
+from rhoscale.descriptors import DescriptorSpec
+from rhoscale.models import Scaling
+from rhoscale.models.dense_network import DenseNet, Parameters
+from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
+from rhoscale.recipes import training_data as data
+from rhoscale.recipes.selection_plan import SelectConfig
+from rhoscale.selection import columns_within
+from rhoscale.training import ShuffledBatches, fit
+
+SpecScore = Callable[[DescriptorSpec], float]
+
+ROWS = 4096
+
+
+def ridge_score(
+    config: SelectConfig, train: data.Labelled, validation: data.Labelled, largest: DescriptorSpec
+) -> SpecScore:
+    """Score by the root mean square error of ridge regression on the validation points, electrons per Bohr^3.
+
+    Second moments of the largest descriptor are taken once; those of a smaller one are a block of them. The
+    strength is the best one for the same validation points.
+    """
+    points = data.training_points(train, largest, config.data, config.fit.seed)
+    equations = NormalEquations.stream(_batches([points]))
+    grids = (data.grid_points(s, largest, config.data.validation_spacing) for s in validation.snapshots)
+    held_out = NormalEquations.stream(_batches(grids), equations.reference)
+
+    def score(spec: DescriptorSpec) -> float:
+        columns = columns_within(spec, largest)
+        known, unseen = _block(equations, columns), _block(held_out, columns)
+        return float(np.sqrt(min(unseen.mean_square_error(fitted) for fitted in ridge_path(known, STRENGTHS))))
+
+    return score
+
+
+def network_score(
+    config: SelectConfig, train: data.Labelled, validation: data.Labelled, largest: DescriptorSpec
+) -> SpecScore:
+    """Score by the lowest root mean square error of a short fit on the validation points, electrons per Bohr^3."""
+    points = data.training_points(train, largest, config.data, config.fit.seed)
+    grids = [data.grid_points(s, largest, config.data.validation_spacing) for s in validation.snapshots]
+    count = data.effective_data(config.posterior, train, points, config.data.spacing)
+
+    def score(spec: DescriptorSpec) -> float:
+        columns = columns_within(spec, largest)
+        chosen = replace(points, features=points.features[:, columns])
+        scaling = Scaling.of(chosen.features, chosen.residual)
+        network = config.network.network(spec.size)
+        start = network.initial(torch.Generator().manual_seed(config.fit.seed))
+        posterior = mean_field(
+            start, stochastic_names(network, config.posterior.stochastic), config.posterior.initial_deviation
+        )
+        found = fit(
+            network,
+            posterior,
+            ShuffledBatches(*data.tensors(chosen, scaling), min(config.batch, len(chosen)), config.fit.seed),
+            prior=normal_prior(posterior.means, config.posterior.prior_deviation),
+            data_count=count,
+            settings=config.fit,
+            validate=_root_mean_square(network, scaling, grids, columns),
+        )
+        error = found.history[found.best_epoch].validation
+        assert error is not None
+        return error
+
+    return score
+
+
+def _root_mean_square(
+    network: DenseNet, scaling: Scaling, grids: Sequence[PointSet], columns: np.ndarray
+) -> Callable[[Parameters], float]:
+    """Parameters -> root mean square error over all points of all snapshots, electrons per Bohr^3."""
+    features = scaling.features(torch.from_numpy(np.concatenate([g.features[:, columns] for g in grids])))
+    truth = np.concatenate([g.density for g in grids])
+
+    def error(parameters: Parameters) -> float:
+        with torch.inference_mode():
+            parts = [network.forward(parameters, part)[:, 0] for part in features.split(4096)]
+        return float(np.sqrt(np.mean((scaling.residual(torch.cat(parts)).numpy() - truth) ** 2)))
+
+    return error
+
+
+def _batches(sets: Iterable[PointSet]) -> Iterator[Batch]:
+    """Some thousand points at a time: moments are taken in double precision."""
+    for points in sets:
+        for start in range(0, len(points), ROWS):
+            part = slice(start, start + ROWS)
+            yield points.features[part], points.density[part], points.weights[part]
+
+
+def _block(equations: NormalEquations, columns: np.ndarray) -> NormalEquations:
+    """The moments of some features, the target and the constant."""
+    features = len(equations.reference) - 1
+    kept = np.concatenate([columns, [features, features + 1]])
+    return NormalEquations(equations.reference[kept[:-1]], equations.moments[np.ix_(kept, kept)])
