@@ -203,6 +203,8 @@ def test_the_store_says_what_it_is(tmp_path: Path) -> None:
         "epistemic",
         "positions",
         "species",
+        "cell_list",
+        "histograms",
         "tiles",
     }
 

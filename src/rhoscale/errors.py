@@ -39,3 +39,7 @@ class EmptyDensityError(RhoscaleError, ValueError):
 
 class DatasetError(RhoscaleError, ValueError):
     """A data set whose files and lists contradict each other."""
+
+
+class TileError(RhoscaleError, RuntimeError):
+    """A tile of a prediction that failed again and again for a reason that no other kind names."""

@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rhoscale.cluster import Cluster
 from rhoscale.descriptors.interface import Describer, DescriptorSpec, Features, FloatArray
 from rhoscale.descriptors.scalar_products import fast as scalar_products
 from rhoscale.descriptors.scalar_products.spec import ScalarProducts
 from rhoscale.descriptors.smooth import Smooth, smooth_describer
+from rhoscale.descriptors.smooth import cluster_describer as smooth_cluster_describer
 from rhoscale.errors import InputError
 from rhoscale.system import System
 
@@ -18,15 +23,18 @@ __all__ = ["Describer", "DescriptorSpec", "ScalarProducts", "Smooth", "describe"
 
 @dataclass(frozen=True)
 class Family:
-    """How a family of descriptors is read from plain values and prepared for a crystal."""
+    """How a family of descriptors is read from plain values and prepared for a crystal or a part of one."""
 
     from_dict: Callable[[Mapping[str, Any]], DescriptorSpec]
     describer: Callable[[System, Any], Describer]
+    cluster_describer: Callable[[FloatArray, NDArray[np.str_], Any, float], Describer]
 
 
 FAMILIES: dict[str, Family] = {
-    "scalar-products": Family(ScalarProducts.from_dict, scalar_products.scalar_product_describer),
-    "smooth": Family(Smooth.from_dict, smooth_describer),
+    "scalar-products": Family(
+        ScalarProducts.from_dict, scalar_products.scalar_product_describer, scalar_products.cluster_describer
+    ),
+    "smooth": Family(Smooth.from_dict, smooth_describer, smooth_cluster_describer),
 }
 
 
@@ -39,14 +47,18 @@ def spec_from_dict(values: Mapping[str, Any]) -> DescriptorSpec:
     return _family(str(values.get("family"))).from_dict(values)
 
 
-def describer(system: System, spec: DescriptorSpec) -> Describer:
-    """Prepare the features of any points in a crystal; build it once and call it for every tile.
+def describer(atoms: System | Cluster, spec: DescriptorSpec) -> Describer:
+    """Prepare the features of any points in a crystal, or of the points of a tile from its own atoms.
 
     Raises:
-        ModelError: The crystal holds an element that the specification does not know.
-        StructureError: It lacks an element that the specification needs.
+        ModelError: There is an element that the specification does not know.
+        StructureError: The crystal lacks an element that the specification needs.
+        HaloError: The cluster's halo is too thin.
     """
-    return _family(spec.family).describer(system, spec)
+    family = _family(spec.family)
+    if isinstance(atoms, Cluster):
+        return family.cluster_describer(atoms.positions, atoms.species, spec, atoms.halo)
+    return family.describer(atoms, spec)
 
 
 def describe(points: FloatArray, system: System, spec: DescriptorSpec) -> Features:

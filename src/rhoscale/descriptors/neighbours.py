@@ -55,9 +55,9 @@ def periodic_cell_list(system: System, elements: tuple[str, ...]) -> CellList:
 
 
 def cluster_cell_list(positions: FloatArray, kinds: IntArray, n_kinds: int) -> CellList:
-    """Sort atoms that stand alone, such as those of a tile and its halo."""
-    low = positions.min(axis=0)
-    box = np.maximum(positions.max(axis=0) - low, 1.0)
+    """Sort atoms that stand alone, such as those of a tile and its halo; in a void there are none."""
+    low = positions.min(axis=0) if len(positions) else np.zeros(3)
+    box = np.maximum(positions.max(axis=0) - low, 1.0) if len(positions) else np.ones(3)
     return _sort(np.diag(box), low, (positions - low) / box, kinds, n_kinds, periodic=False)
 
 
@@ -67,7 +67,7 @@ def _sort(
     inverse = np.linalg.inv(cell)
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
     volume = float(abs(np.linalg.det(cell)))
-    edge = (volume * ATOMS_PER_BIN / len(scaled)) ** (1 / 3)
+    edge = (volume * ATOMS_PER_BIN / max(1, len(scaled))) ** (1 / 3)
     counts = np.maximum(1, np.floor(heights / edge)).astype(np.int64)
     bins = np.minimum(np.floor(scaled * counts).astype(np.int64), counts - 1)
     n_bins = int(np.prod(counts))

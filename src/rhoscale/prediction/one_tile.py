@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from rhoscale.errors import ModelError
 from rhoscale.prediction.plan import PredictionPlan
+from rhoscale.prediction.statistics import TileStatistics, tile_statistics
 from rhoscale.prediction.tiles import Tile
 
 Float32Array = NDArray[np.float32]
-STATISTICS = ("points", "density_sum", "density_min", "density_max", "total_sum", "total_max", "beyond")
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class TilePrediction:
     density: Float32Array
     aleatoric: Float32Array | None
     epistemic: Float32Array | None
-    statistics: NDArray[np.float64]
+    statistics: TileStatistics
 
 
 def predict_tile(tile: Tile, plan: PredictionPlan, predict_points: PredictPoints) -> TilePrediction:
-    """Evaluate the model block by block in one tile.
+    """Evaluate the model block by block in one tile, and round the density to the plan's step.
 
     Args:
         tile: One of the plan's tiles.
@@ -58,13 +58,22 @@ def predict_tile(tile: Tile, plan: PredictionPlan, predict_points: PredictPoints
         i, j, k = (slice(a - o, b - o) for a, b, o in zip(block.start, block.stop, tile.start, strict=True))
         for name, field in fields.items():
             field[i, j, k] = _finite(getattr(values, name), name, block).reshape(block.shape)
+    if plan.density_step:
+        _round(fields["density"], plan.density_step)
     return TilePrediction(
         tile,
         fields["density"],
         fields.get("aleatoric"),
         fields.get("epistemic"),
-        _statistics(fields, plan.sigma_limit),
+        tile_statistics(tile, fields, plan.sigma_limit),
     )
+
+
+def _round(values: Float32Array, step: float) -> None:
+    """Round to multiples of a power of two, in place: the bits of a float32 below it become zero and cost no disk."""
+    values *= np.float32(1.0 / step)
+    np.rint(values, out=values)
+    values *= np.float32(step)
 
 
 def _finite(values: Float32Array, name: str, block: Tile) -> Float32Array:
@@ -75,13 +84,3 @@ def _finite(values: Float32Array, name: str, block: Tile) -> Float32Array:
             f"expected finite values; the structure is far from the training data, or the model is damaged"
         )
     return values
-
-
-def _statistics(fields: dict[str, Float32Array], sigma_limit: float | None) -> NDArray[np.float64]:
-    density = fields["density"]
-    values = [density.size, density.sum(dtype=np.float64), density.min(), density.max(), 0.0, 0.0, 0.0]
-    if "aleatoric" in fields:
-        total = np.hypot(fields["aleatoric"], fields["epistemic"])
-        beyond = 0 if sigma_limit is None else np.count_nonzero(total > sigma_limit)
-        values[4:] = [total.sum(dtype=np.float64), total.max(), beyond]
-    return np.array(values, dtype=np.float64)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import product
+from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
+from numba import njit
+from numpy.typing import NDArray
 
+from rhoscale.descriptors.neighbours import CellList, periodic_cell_list
 from rhoscale.errors import ModelError, StructureError
 from rhoscale.system import PseudopotentialIdentity, System
 
@@ -82,20 +84,58 @@ def refuse_overlaps(system: System, closest_known: float | None = None) -> None:
 
 def closest_pair(system: System, within: float) -> tuple[float, int, int] | None:
     """The two closest atoms, periodic images included, if closer than ``within`` Bohr: distance and indices."""
-    scaled = system.scaled_positions
-    positions, owners = [scaled @ system.cell], [np.arange(len(system))]
-    area_vectors = np.cross(np.roll(system.cell, -1, axis=0), np.roll(system.cell, -2, axis=0))
-    margin = within * np.linalg.norm(area_vectors, axis=1) / system.volume
-    for shift in product(*(range(-r, r + 1) for r in np.ceil(margin).astype(int))):
-        if any(shift):
-            moved = scaled + shift
-            near = np.flatnonzero(((moved >= -margin) & (moved <= 1 + margin)).all(axis=1))
-            positions.append(moved[near] @ system.cell)
-            owners.append(near)
-    tree = cKDTree(np.concatenate(positions))
-    distances, partners = tree.query(positions[0], k=2, distance_upper_bound=within)
-    i = int(np.argmin(distances[:, 1]))
-    if np.isinf(distances[i, 1]):
+    atoms = periodic_cell_list(system, system.elements)
+    distance, i, j = _closest(atoms, within)
+    if i < 0:
         return None
-    pair = {int(owner) for owner in np.concatenate(owners)[partners[i]]}
-    return float(distances[i, 1]), min(pair), max(pair)
+    pair = (int(atoms.order[i]), int(atoms.order[j]))
+    return float(distance), min(pair), max(pair)
+
+
+@njit(nogil=True, cache=True)
+def _closest(atoms: CellList, within: float) -> Any:
+    """Distance and sorted numbers of the two closest atoms closer than ``within``, or -1 for both numbers."""
+    n0, n1, n2 = atoms.counts
+    shift = np.empty(3)
+    reach = np.ceil(within / atoms.heights * atoms.counts + 1e-9).astype(np.int64)
+    closest, first, second = within * within, -1, -1
+    for i in range(n0):
+        for j in range(n1):
+            for k in range(n2):
+                here = (i * n1 + j) * n2 + k
+                for u in range(i - reach[0], i + reach[0] + 1):
+                    for v in range(j - reach[1], j + reach[1] + 1):
+                        for w in range(k - reach[2], k + reach[2] + 1):
+                            there = (u % n0 * n1 + v % n1) * n2 + w % n2
+                            for c in range(3):
+                                shift[c] = u // n0 * atoms.cell[0, c] + v // n1 * atoms.cell[1, c]
+                                shift[c] += w // n2 * atoms.cell[2, c]
+                            same = u == i and v == j and w == k
+                            closest, first, second = _closest_in_bins(
+                                atoms, here, there, shift, same, closest, first, second
+                            )
+    return np.sqrt(closest), first, second
+
+
+@njit(nogil=True, cache=True)
+def _closest_in_bins(
+    atoms: CellList,
+    here: int,
+    there: int,
+    shift: NDArray[np.float64],
+    same: bool,
+    closest: float,
+    first: int,
+    second: int,
+) -> Any:
+    """The closer of a pair already found, by its squared distance, and the closest between two bins."""
+    for a_starts in atoms.starts:
+        for a in range(a_starts[here], a_starts[here + 1]):
+            for b_starts in atoms.starts:
+                for b in range(b_starts[there], b_starts[there + 1]):
+                    r2 = 0.0
+                    for c in range(3):
+                        r2 += (atoms.positions[b, c] + shift[c] - atoms.positions[a, c]) ** 2
+                    if r2 < closest and not (same and a == b):
+                        closest, first, second = r2, a, b
+    return closest, first, second

@@ -13,17 +13,21 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
+from zarr.codecs import BloscCodec
 
+from rhoscale.descriptors.neighbours import CellList, periodic_cell_list
 from rhoscale.errors import FormatError, OutputError
-from rhoscale.prediction.one_tile import STATISTICS, TilePrediction
+from rhoscale.prediction.one_tile import TilePrediction
 from rhoscale.prediction.plan import GIB, PredictionPlan
+from rhoscale.prediction.statistics import BINS, QUANTITIES, STATISTICS, bin_edges
 from rhoscale.system import System
 
-FORMAT = "rhoscale-prediction-1"
+FORMAT = "rhoscale-prediction-2"
 DEVIATIONS = ("aleatoric", "epistemic")
 DEVIATION_UNIT = 2.0**-10  # keeps deviations from 6e-8 to 64 e/Bohr^3 in the normal range of float16
 LARGEST_FLOAT16 = 65504.0
 ATOMS_PER_CHUNK = 2**18
+TILES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class PredictionStore:
 
     The arrays hold what the model gave, on the compute grid; value = stored number x ``scale_factor`` of the array,
     which carries the unit of the deviations and, once finished, the rescaling to the electron count.
-    The row of a tile in the array ``tiles`` is written last: a tile without it counts as not done.
+    The row of a tile in the array ``tiles`` is written last: a tile without it counts as not done. The atoms are there
+    twice: as they were given, and sorted into a cell list in plain files that workers map.
 
     Attributes:
         location: Folder, or None for a store in memory.
@@ -118,9 +123,46 @@ class PredictionStore:
         assert isinstance(array, zarr.Array)
         return array
 
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols, alphabetical: what kinds of atoms are counted by."""
+        return tuple(self.attributes["elements"])
+
+    def cell_list(self) -> CellList:
+        """The sorted atoms; of a store on disk their arrays are mapped, so only what is touched is read."""
+        cell = np.array(self.plan.cell)
+        inverse = np.linalg.inv(cell)
+        starts = self._mapped("cell_list/starts")
+        return CellList(
+            cell=cell,
+            inverse=inverse,
+            origin=np.zeros(3),
+            heights=1.0 / np.linalg.norm(inverse, axis=0),
+            volume=float(abs(np.linalg.det(cell))),
+            counts=np.array(self.array("cell_list/starts").attrs["bins"], dtype=np.int64),
+            starts=starts,
+            positions=self._mapped("cell_list/positions"),
+            order=self._mapped("cell_list/order"),
+            periodic=True,
+        )
+
+    def _mapped(self, name: str) -> NDArray[Any]:
+        """An array that is stored as one plain chunk."""
+        array = self.array(name)
+        if self.location is None:
+            return np.asarray(array[:])
+        file = self.location.joinpath(*name.split("/"), "c", *("0" for _ in array.shape))
+        return np.memmap(file, dtype=array.dtype.newbyteorder("<"), mode="r", shape=array.shape)
+
     def statistics(self) -> NDArray[np.float64]:
-        """One row a tile with the columns ``one_tile.STATISTICS``; rows of tiles that are not done are NaN."""
+        """One row a tile with the columns ``statistics.STATISTICS``; rows of tiles that are not done are NaN."""
         return np.asarray(self.array("tiles")[:], dtype=np.float64)
+
+    def histograms(self) -> Iterator[NDArray[np.uint32]]:
+        """Counts [tiles, 4, bins] of ``statistics.QUANTITIES`` in all tiles, some tiles at a time."""
+        array = self.array("histograms")
+        for start in range(0, self.plan.n_tiles, TILES_AT_ONCE):
+            yield np.asarray(array[start : start + TILES_AT_ONCE])
 
     def done(self) -> NDArray[np.bool_]:
         """Which tiles are written."""
@@ -139,7 +181,8 @@ class PredictionStore:
                 scaled = getattr(prediction, name) * np.float32(1.0 / DEVIATION_UNIT)
                 self.array(name)[region] = np.minimum(scaled, LARGEST_FLOAT16).astype(np.float16)
             row = prediction.tile.index
-            self.array("tiles")[row : row + 1] = prediction.statistics[None, :]
+            self.array("histograms")[row : row + 1] = prediction.statistics.histograms[None]
+            self.array("tiles")[row : row + 1] = prediction.statistics.row[None, :]
 
     def finish(self, charge_factor: float, summary: Mapping[str, Any]) -> None:
         """Record the rescaling and the summary, and mark the store as complete.
@@ -197,8 +240,9 @@ def _template(location: str | Store, plan: PredictionPlan, system: System, about
             name,
             shape=plan.compute_shape,
             shards=plan.tile_shape,
-            chunks=plan.block_shape,
+            chunks=plan.chunk_shape,
             dtype=dtype,
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
             fill_value=float("nan"),
             dimension_names=("a1", "a2", "a3"),
             attributes={"units": "electrons/Bohr^3", "scale_factor": factor},
@@ -208,11 +252,30 @@ def _template(location: str | Store, plan: PredictionPlan, system: System, about
     positions[:] = system.positions
     positions.attrs["units"] = "Bohr"
     group.create_array("species", shape=(len(system),), chunks=(atoms,), dtype="uint8")[:] = species.astype(np.uint8)
-    columns = len(STATISTICS)
+    _write_cell_list(group, periodic_cell_list(system, system.elements))
+    columns, rows = len(STATISTICS), (len(QUANTITIES), BINS)
     group.create_array(
         "tiles", shape=(plan.n_tiles, columns), chunks=(1, columns), dtype="float64", fill_value=float("nan")
     )
+    group.create_array(
+        "histograms",
+        shape=(plan.n_tiles, *rows),
+        chunks=(1, *rows),
+        dtype="uint32",
+        attributes={"quantities": list(QUANTITIES), "edges": bin_edges().tolist(), "values": "raw, not rescaled"},
+    )
     return group
+
+
+def _write_cell_list(group: zarr.Group, atoms: CellList) -> None:
+    """Each array in one chunk without compression, which is a plain file that can be mapped."""
+    folder = group.create_group("cell_list")
+    for name, dtype in (("positions", "float64"), ("order", "int64"), ("starts", "int64")):
+        values = getattr(atoms, name)
+        whole = {"chunks": values.shape, "compressors": None, "config": {"write_empty_chunks": True}}
+        array = folder.create_array(name, shape=values.shape, dtype=dtype, **whole)
+        array[:] = values
+    folder["starts"].attrs["bins"] = [int(n) for n in atoms.counts]
 
 
 def _fields(plan: PredictionPlan) -> Iterator[tuple[str, str, float]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoscale.prediction.one_tile import STATISTICS
+from rhoscale.prediction.statistics import STATISTICS
 
 INSIDE_SHARE = 1e-3  # a single validation maximum is itself uncertain; a few points beyond it mean nothing
 OUTSIDE_SHARE = 5e-2  # one vacancy in 32 atoms touches about this much of the cell

@@ -5,33 +5,53 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from zarr.storage import MemoryStore
 
 from rhoscale import __version__
-from rhoscale.descriptors import spec_from_dict
+from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.grid import Grid, Shape
 from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import charge_factor
+from rhoscale.prediction.attempts import RETRIES, Predict
 from rhoscale.prediction.field import choose_grid
-from rhoscale.prediction.one_tile import predict_tile
-from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction
+from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction, rounding_step
 from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
 from rhoscale.prediction.run_local import Progress, run_local
+from rhoscale.prediction.statistics import describe_field
 from rhoscale.prediction.store import PredictionStore
-from rhoscale.prediction.tiles import cut
 from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
-from rhoscale.recipes.point_predictor import point_predictor
+from rhoscale.recipes.model_tiles import ModelTiles
+from rhoscale.recipes.prior import prior_reach
 from rhoscale.system import System
 
 DRAWS = 20
+WORST_SHOWN = 3
 KIND = "periodic, not spin-polarised, not all-electron"
+
+
+class Run(Protocol):
+    """Brings all tiles that are not written yet through ``predict`` into the store."""
+
+    def __call__(
+        self,
+        plan: PredictionPlan,
+        predict: Predict,
+        store: PredictionStore,
+        *,
+        retries: int,
+        progress: Progress | None,
+    ) -> None:
+        """Run the plan to its end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,12 +84,14 @@ class Summary:
         totals: Sums of the model's raw values.
         charge_factor: Factor from raw to rescaled values.
         verdict: Range and expected error; None without uncertainty.
+        statistics: Means, quantiles, histogram and worst tiles of the rescaled field, as plain values.
     """
 
     electrons: float
     totals: FieldTotals
     charge_factor: float
     verdict: Verdict | None
+    statistics: Mapping[str, Any] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain values."""
@@ -79,6 +101,7 @@ class Summary:
             "charge_factor": self.charge_factor,
             "raw": self.totals.to_dict(),
             "verdict": None if self.verdict is None else {**self.verdict.to_dict(), "words": str(self.verdict)},
+            "statistics": dict(self.statistics),
         }
 
     def __str__(self) -> str:
@@ -86,8 +109,22 @@ class Summary:
         return (
             f"electrons  {self.totals.electrons:.4f} predicted, {self.electrons:g} expected ({change:+.3f} %); "
             f"rescaled by {self.charge_factor:.6f}\n"
+            f"{_in_words(self.statistics)}\n"
             f"verdict    {self.verdict or 'not judged: predicted without uncertainty'}"
         )
+
+
+def _in_words(statistics: Mapping[str, Any]) -> str:
+    density = statistics["density"]
+    lines = [f"density    {density['min']:.4g} to {density['max']:.4g}, mean {density['mean']:.4g} e/Bohr^3"]
+    for name in ("aleatoric", "epistemic", "total") if "total" in statistics else ():
+        found = statistics[name]
+        half, most = (found["quantiles"][share] for share in ("0.5", "0.99"))
+        lines.append(f"{name:<10} mean {found['mean']:.3g}, median {half:.3g}, 99 % below {most:.3g} e/Bohr^3")
+    for worst in statistics.get("worst_tiles", ())[:WORST_SHOWN]:
+        place = ", ".join(f"{x:.1f}" for x in worst["position"])
+        lines.append(f"worst      tile {worst['tile']}: {worst['total']:.3g} e/Bohr^3 at ({place}) Bohr")
+    return "\n".join(lines)
 
 
 def plan_field(system: System, model: TrainedModel, model_hash: str, request: Request) -> PredictionPlan:
@@ -95,18 +132,20 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
 
     Raises:
         ModelError: The structure holds elements that the model does not know.
-        StructureError: Atoms overlap.
+        StructureError: Atoms overlap, or an element is missing that the model's descriptor needs.
         InputError: The grid, draws or memory make no sense.
     """
     refuse_unknown_elements(system, model.pseudopotentials, model.name)
     refuse_overlaps(system, model.range.get("smallest_distance"))
     output = choose_grid(system.cell, request.shape, request.spacing)
     spec = spec_from_dict(model.descriptor_spec)
+    describer(_one_of_each(system), spec)
+    halo = max(spec.reach, prior_reach(model))
     width = model.network.width * (model.network.layers + 2)
     return plan_prediction(
         system,
         Grid.from_spacing(system.cell, model.compute_spacing),
-        Workload(features=2 * spec.size, activations=width + 4 * request.draws, halo=spec.reach),
+        Workload(features=2 * spec.size, activations=width + 4 * request.draws, halo=halo),
         model=model.name,
         model_hash=model_hash,
         output_shape=None if output is None else output.shape,
@@ -114,6 +153,7 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
         draws=request.draws,
         seed=request.seed,
         sigma_limit=model.range.get("largest_total"),
+        density_step=rounding_step(system.electrons(model.pseudopotentials) / system.volume),
         memory=request.memory,
     )
 
@@ -146,25 +186,41 @@ def predict_field(
     store: PredictionStore,
     *,
     threads: int | None = None,
+    retries: int = RETRIES,
     progress: Progress | None = None,
+    run: Run | None = None,
 ) -> Summary:
-    """Run a plan to its end: all tiles that are not there yet, rescaling, verdict.
+    """Run a plan to its end: all tiles that are not there yet, rescaling, statistics, verdict.
+
+    Args:
+        plan: What to do.
+        system: The structure.
+        model: The model.
+        store: Of this plan.
+        threads: Tiles at a time on this machine; by default all cores that may be used.
+        retries: How often a failed tile is tried again.
+        progress: Told the points done and the points of the compute grid.
+        run: Brings the tiles to workers elsewhere, in place of threads.
 
     Raises:
         OutputError: No space left; what is written stays usable.
         ModelError: The model gives values that are not finite.
+        TileError: A tile failed again and again for another reason.
         EmptyDensityError: The density integrates to zero or less.
     """
+    run = run or partial(run_local, threads=threads or usable_cores())
     with _one_torch_thread():
-        tile = partial(predict_tile, plan=plan, predict_points=point_predictor(system, model, plan))
-        run_local(plan, tile, store, threads=threads or usable_cores(), progress=progress)
-    totals = FieldTotals.from_tiles(store.statistics(), plan.grid.volume_element)
+        run(plan, ModelTiles(store, model), store, retries=retries, progress=progress)
+    rows = store.statistics()
+    totals = FieldTotals.from_tiles(rows, plan.grid.volume_element)
     electrons = system.electrons(model.pseudopotentials)
+    factor = charge_factor(totals.electrons, electrons)
     summary = Summary(
         electrons=electrons,
         totals=totals,
-        charge_factor=charge_factor(totals.electrons, electrons),
+        charge_factor=factor,
         verdict=judge(totals, plan.grid.volume, electrons, model.range) if plan.uncertainty else None,
+        statistics=describe_field(rows, store.histograms(), plan.grid, factor, sigmas=plan.uncertainty),
     )
     store.finish(summary.charge_factor, summary.to_dict())
     return summary
@@ -172,16 +228,24 @@ def predict_field(
 
 def measure_speed(plan: PredictionPlan, system: System, model: TrainedModel) -> PredictionPlan:
     """The plan with the speed of one worker, from the second of two evaluations of its middle block."""
-    blocks = list(cut(plan.compute_shape, plan.block_shape))
-    block = blocks[len(blocks) // 2]
+    tiles = ModelTiles(PredictionStore.create(MemoryStore(), plan, system, {}), model)
+    middle = (plan.n_tiles - 1) // 2
+    tile = next(islice(plan.tiles, middle, None))
+    block = next(tile.blocks(plan.block_shape))
     points = plan.grid.points(block.start, block.stop)
     with _one_torch_thread():
-        predict_points = point_predictor(system, model, plan)
+        predict_points = tiles.predictor(tile, plan.halo)
         predict_points(points)
         start = time.perf_counter()
         predict_points(points)
         seconds = time.perf_counter() - start
     return replace(plan, points_per_second=block.size / seconds)
+
+
+def _one_of_each(system: System) -> System:
+    """The crystal with one atom of each element: enough to see whether a descriptor knows and has what it needs."""
+    _, first = np.unique(system.species, return_index=True)
+    return System(system.cell, system.positions[first], system.species[first])
 
 
 def usable_cores() -> int:

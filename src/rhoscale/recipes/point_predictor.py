@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoscale.cluster import Cluster
 from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.models import TrainedModel
 from rhoscale.prediction.one_tile import PointPrediction, PredictPoints
@@ -13,7 +14,7 @@ from rhoscale.recipes.prior import prior_mean
 from rhoscale.system import System
 
 
-def point_predictor(system: System, model: TrainedModel, plan: PredictionPlan) -> PredictPoints:
+def point_predictor(system: System | Cluster, model: TrainedModel, plan: PredictionPlan) -> PredictPoints:
     """Compose descriptor, prior mean and network: Cartesian points [n, 3] in Bohr -> values at them.
 
     The density is that of the mean weights (paper, IV.E); deviations come from one set of draws for the whole plan.
