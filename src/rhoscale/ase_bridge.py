@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase.data import chemical_symbols
 from ase.io import read as ase_read
 
 from rhoscale.errors import FormatError, StructureError
+from rhoscale.formats.structure_file import read_structure_file, refuse_elements, structure_format
 from rhoscale.system import System
 from rhoscale.units import ANGSTROM_PER_BOHR, BOHR_PER_ANGSTROM
 
@@ -41,18 +43,31 @@ def to_atoms(system: System) -> Atoms:
     )
 
 
-def read_system(path: str | Path, *, index: int = -1) -> System:
-    """Read a structure file of any format that ASE knows; of several structures, the one at ``index``.
+def read_system(path: str | Path, *, index: int = -1, elements: Sequence[str] | None = None) -> System:
+    """Read a structure file; of several structures, the one at ``index``.
+
+    Extended XYZ, LAMMPS data and dumps, and .npz go through rhoscale's own readers (millions of atoms a second or so),
+    everything else through ASE.
+
+    Args:
+        path: The file.
+        index: Which structure; -1 is the last.
+        elements: Elements of the types 1, 2, ... of a LAMMPS file that does not name them.
 
     Raises:
         FormatError: The file is missing, empty or not readable.
         StructureError: What it holds is not a bulk cell.
+        InputError: ``elements`` for a format that has no types.
     """
     file = Path(path)
     if not file.is_file():
         raise FormatError(f"no structure file {file}; give the path of a file that ASE reads (POSCAR, CIF, XYZ, ...)")
     if file.stat().st_size == 0:
         raise FormatError(f"the structure file {file} is empty; expected a structure in a format that ASE reads")
+    own = structure_format(file)
+    if own is not None:
+        return read_structure_file(file, own, index=index, elements=elements)
+    refuse_elements(file, elements)
     try:
         atoms = ase_read(file, index=index)
     except Exception as error:  # ASE's readers raise whatever their parsing meets

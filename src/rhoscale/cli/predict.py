@@ -23,7 +23,8 @@ def register(app: typer.Typer) -> None:
 def run(
     structure: Path = typer.Argument(
         ...,
-        help="Structure file that ASE reads (POSCAR, CIF, XYZ, ...), or a density file or snapshot with the structure.",
+        help="Structure file (extended XYZ, LAMMPS data or dump, .npz, POSCAR, CIF, whatever ASE reads), or a density "
+        "file or snapshot with the structure.",
     ),
     model: str = typer.Option(..., "--model", "-m", help="Name of a bundled model, or path of a model's folder."),
     out: Path = typer.Option(
@@ -34,6 +35,9 @@ def run(
     uncertainty: bool = typer.Option(True, "--uncertainty/--no-uncertainty", help="Predict standard deviations too."),
     draws: int = typer.Option(20, help="Draws of the weights for the uncertainty."),
     seed: int = typer.Option(0, help="Of the draws."),
+    elements: str | None = typer.Option(
+        None, help="Elements of the types 1, 2, ... of a LAMMPS file that does not name them: Al,Mg."
+    ),
     pseudopotentials: Path | None = typer.Option(
         None, help="Folder of UPF files that the density is for; refused unless they are the model's."
     ),
@@ -51,7 +55,8 @@ def run(
     if threads is not None and threads < 1:
         raise InputError(f"--threads {threads}; expected at least 1; leave it out to use all cores")
     request = Request(shape, spacing, uncertainty, draws, seed, memory * GIB)
-    config = PredictConfig(structure, model, out, request, pseudopotentials, threads, force)
+    types = None if elements is None else tuple(elements.split(","))
+    config = PredictConfig(structure, model, out, request, pseudopotentials, threads, force=force, elements=types)
     if dry_run:
         plan = prepare(config, with_speed=True).plan
         seconds = plan.estimated_seconds(threads or usable_cores()) or 0.0

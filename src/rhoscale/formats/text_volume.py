@@ -129,7 +129,9 @@ def third_axis_fastest(volume: FloatArray) -> FloatArray:
     return turned
 
 
-def system_of_file(file: Path, cell: FloatArray, positions: FloatArray, species: Sequence[str]) -> System:
+def system_of_file(
+    file: Path, cell: FloatArray, positions: FloatArray, species: Sequence[str] | NDArray[np.str_]
+) -> System:
     """Build the structure that a file describes (Bohr).
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rhoscale.engines.pseudopotentials import folder_pseudopotentials
 from rhoscale.errors import FormatError, InputError, OutputError
 from rhoscale.formats import WRITABLE, read_density_file, write_density_file
 from rhoscale.formats.dispatch import WRITERS, format_of_name
+from rhoscale.formats.structure_file import refuse_elements
 from rhoscale.models import TrainedModel
 from rhoscale.prediction.field import StoredField
 from rhoscale.prediction.plan import GIB, PredictionPlan
@@ -25,7 +27,7 @@ from rhoscale.system import System
 
 BYTES_PER_VALUE_IN_TEXT = 14
 BYTES_PER_VALUE_IN_MEMORY = 24  # a density file is written from the whole field: two copies and the text of a part
-DENSITY_ONLY = (".safetensors", ".npz", ".save", ".dens")  # density files that ASE does not read
+DENSITY_ONLY = (".safetensors", ".save", ".dens")  # density files that ASE does not read
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class PredictConfig:
         pseudopotentials: Folder of UPF files that the density is meant for, to be checked against the model's.
         threads: Tiles at a time; by default all cores that may be used.
         force: Replace an existing output.
+        elements: Elements of the types 1, 2, ... of a LAMMPS file that does not name them.
     """
 
     structure: Path
@@ -49,6 +52,7 @@ class PredictConfig:
     pseudopotentials: Path | None = None
     threads: int | None = None
     force: bool = False
+    elements: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def prepare(config: PredictConfig, *, with_speed: bool = False) -> PreparedPredi
         RhoscaleError: Of the kind that fits what is wrong with a file, an option or the structure.
     """
     _check_output_name(config.output)
-    system = read_structure(config.structure)
+    system = read_structure(config.structure, config.elements)
     model, model_hash = load_with_hash(config.model)
     plan = plan_field(system, model, model_hash, config.request)
     if config.pseudopotentials is not None:
@@ -132,14 +136,22 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     return PredictReport(config.output, plan, what, summary, time.perf_counter() - start)
 
 
-def read_structure(path: Path) -> System:
-    """Read a structure file of any format that ASE knows, or take the structure out of a density file or snapshot.
+def read_structure(path: Path, elements: Sequence[str] | None = None) -> System:
+    """Read a structure file, or take the structure out of a density file or snapshot.
+
+    Args:
+        path: The file.
+        elements: Elements of the types 1, 2, ... of a LAMMPS file that does not name them.
 
     Raises:
         FormatError: The file is missing, empty or not readable.
         StructureError: What it holds is not a bulk cell.
+        InputError: ``elements`` for a format that has no types.
     """
-    return read_density_file(path).system if path.suffix in DENSITY_ONLY else read_system(path)
+    if path.suffix in DENSITY_ONLY:
+        refuse_elements(path, elements)
+        return read_density_file(path).system
+    return read_system(path, elements=elements)
 
 
 def open_or_create(
