@@ -289,6 +289,15 @@ def test_an_arm_without_enough_small_cells_says_so_and_is_not_trained(toy_data: 
     assert lacking["small"] == pytest.approx(poor.units[0].target - 14.0)
 
 
+def test_measured_costs_of_the_recipe_take_the_place_of_the_records(toy_data: Path, tmp_path: Path) -> None:
+    data = {**_recipe(toy_data, tmp_path)["data"], "seconds": {"train-4": 2.0, "train-32": 8.0}}
+    plan = plan_transfer(_config(toy_data, tmp_path, data=data), SnapshotStore.open(toy_data), ["small", "large"])
+    assert {u.target for u in plan.units} == {24.0}
+    assert {len(u.selection.small) for u in plan.units} == {0, 12}
+    with pytest.raises(InputError, match="'test-4'; expected a positive number"):
+        _config(toy_data, tmp_path, data={**data, "seconds": {"test-4": 2.0}})
+
+
 class _Records:
     """A data set whose records are given."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,8 @@ class StudyData:
         large: Batches of larger cells, role ``train``.
         validation: Batches, role ``validation``, that choose the epoch and the learning rate of every arm.
         test: Batches, role ``test``, that the arms are judged on, the one that matters most first.
+        seconds: Batch -> core-seconds of one of its snapshots, measured on a quiet machine and with the dynamics
+            counted; by default what the record of each snapshot says.
         better_labels: Another data set; where it holds a test structure too, arms are also judged against its label.
     """
 
@@ -35,7 +37,16 @@ class StudyData:
     large: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
     better_labels: Path | None = None
+
+    def __post_init__(self) -> None:
+        for batch, seconds in self.seconds.items():
+            if batch not in self.small + self.large + self.validation or not seconds > 0:
+                raise InputError(
+                    f"seconds gives {seconds:g} for {batch!r}; expected a positive number for a batch of small, large "
+                    f"or validation; change the recipe"
+                )
 
 
 @dataclass(frozen=True)
@@ -235,7 +246,7 @@ def plan_transfer(config: TransferStudyConfig, store: SnapshotStore, only: Seque
     if unknown:
         names = ", ".join(arm.name for arm in arms)
         raise InputError(f"the study has no arm {sorted(unknown)[0]!r}; expected one of {names}; change --only")
-    small, large = (_records(store, "train", b) for b in (config.data.small, config.data.large))
+    small, large = (_records(config, store, "train", b) for b in (config.data.small, config.data.large))
     if max(config.budgets) > len(large):
         raise DatasetError(
             f"a budget of {max(config.budgets)} large cells needs more than the {len(large)} of batches "
@@ -248,7 +259,7 @@ def plan_transfer(config: TransferStudyConfig, store: SnapshotStore, only: Seque
         if not only or arm.name in only
         for subset in config.subsets
     ]
-    return TransferPlan(tuple(units), tuple(_records(store, "validation", config.data.validation)))
+    return TransferPlan(tuple(units), tuple(_records(config, store, "validation", config.data.validation)))
 
 
 def in_order(records: Sequence[Record], subset: int) -> list[Record]:
@@ -291,8 +302,14 @@ def _sorted(selection: Selection) -> Selection:
     return Selection(small, large)
 
 
-def _records(store: SnapshotStore, role: str, batches: tuple[str, ...]) -> list[Record]:
-    records = [r for batch in batches for r in store.select(role=role, batch=batch)]
+def _records(config: TransferStudyConfig, store: SnapshotStore, role: str, batches: tuple[str, ...]) -> list[Record]:
+    """Records of some batches, with the costs that the recipe gives."""
+    given = config.data.seconds
+    records = [
+        replace(r, core_seconds=given[batch], sampling_core_seconds=0.0) if batch in given else r
+        for batch in batches
+        for r in store.select(role=role, batch=batch)
+    ]
     if not records:
         raise DatasetError(
             f"{store.path} has no snapshot of role {role!r} in batches {list(batches)}; expected at least one; "

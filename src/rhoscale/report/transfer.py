@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 PANEL_WIDTH, PANEL_HEIGHT = 4.4, 3.2  # inches
 COLUMNS = 3
@@ -109,7 +110,7 @@ def markdown(title: str, results: Sequence[ArmResult], cases: Sequence[Case], va
         f"seconds of one model."
     )
     for case in cases:
-        parts += [f"## {case.name}: {len(case.tasks)} cells", _error_table(results, case)]
+        parts += [f"## {case.name} (cells: {len(case.tasks)})", _error_table(results, case)]
         parts += [f"{b.name}: L1 {100 * b.l1:.3f} %, RMSE {SCALE * b.rmse:.2f}." for b in case.baselines]
     parts.append(
         "L1 per electron of the rescaled field, mean over the cells and runs, ± standard deviation between seeds; "
@@ -206,7 +207,7 @@ def draw_transfer(file: BinaryIO, title: str, results: Sequence[ArmResult], case
     for axes, case in zip(panels, shown, strict=False):
         _bars(axes, results, case.name, lambda run: 100 * run.l1)
         _baseline_lines(axes, case)
-        axes.set(title=f"{case.name} ({len(case.tasks)} cells)", ylabel="L1 per electron (%)")
+        axes.set(title=f"{case.name} (cells: {len(case.tasks)})", ylabel="L1 per electron (%)")
     if shown:
         _bars(panels[-2], results, shown[0].name, lambda run: SCALE * run.epistemic)
         panels[-2].set(title=f"{shown[0].name}: epistemic σ", ylabel="10⁻⁴ electrons / Bohr³")
@@ -252,6 +253,9 @@ def _costs(axes: Axes, results: Sequence[ArmResult]) -> None:
         x = arms.index(r.arm) + (number - (len(budgets) - 1) / 2) * width
         axes.bar(x, large, 0.9 * width, color=f"C{number}", alpha=0.9)
         axes.bar(x, small, 0.9 * width, bottom=large, color=f"C{number}", alpha=0.35)
+    if len(budgets) > 1:
+        colours = [Patch(color=f"C{i}", label=f"cost of {budget} large cells") for i, budget in enumerate(budgets)]
+        axes.legend(handles=colours, fontsize=7, frameon=False)
     _name_arms(axes, arms)
     axes.set(title="training data: large cells full, small cells pale", ylabel="DFT core-seconds")
     axes.title.set_fontsize(9)
