@@ -26,7 +26,7 @@ COMMANDS = {
     "evaluate": ("train", "Judge a model on test data."),
     "select": ("select", "Search how large a descriptor pays, by its error on validation snapshots."),
     "energy": ("energy", "Compute the energy of a density, or of the density that a model predicts."),
-    "study": ("study", "Measure models against DFT: energies."),
+    "study": ("study", "Measure models against DFT: energies, transfer."),
     "engines": ("engines", "Say which DFT engines can be used."),
 }
 
