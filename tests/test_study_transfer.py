@@ -329,7 +329,8 @@ def test_the_spread_is_that_of_seeds_not_of_subsets() -> None:
 
 
 def test_recipes_with_unequal_steps_or_nothing_to_do_are_refused(toy_data: Path, tmp_path: Path) -> None:
-    for wrong in ({"fit": {"epochs": 5, "patience": 2}}, {"second_epochs": 3}, {"seeds": []}, {"large_share": 1.0}):
+    patient = {"fit": {"epochs": 5, "patience": 2}}
+    for wrong in (patient, {"second_epochs": 3}, {"seeds": []}, {"large_share": 1.0}, {"frozen": [0.333, 0.3333]}):
         with pytest.raises(InputError, match=r"change the recipe|leave it out"):
             _config(toy_data, tmp_path, **wrong)
 

@@ -135,6 +135,11 @@ class TransferStudyConfig:
                 f"second_epochs is {self.second_epochs} of {self.fit.epochs} epochs; expected at least one for each "
                 f"stage; change the recipe"
             )
+        if len({round(100 * share) for share in self.frozen}) < len(self.frozen):
+            raise InputError(
+                f"frozen is {list(self.frozen)}; expected shares that differ by a per cent at least, because arms are "
+                f"named by them; change the recipe"
+            )
         if self.fit.patience:
             raise InputError(
                 f"fit.patience is {self.fit.patience}, so that arms could stop after different numbers of steps; "

@@ -195,10 +195,11 @@ def draw_transfer(file: BinaryIO, title: str, results: Sequence[ArmResult], case
         file: Where the picture goes, as PNG.
         title: Line above all.
         results: The arms; those without runs have no bar.
-        cases: One panel each, then one of epistemic deviations on the first, then one of DFT time.
+        cases: One panel each; then for the first of them epistemic deviations and the error against DFT time; then
+            the DFT time of the arms.
     """
     shown = [case for case in cases if any(r.runs.get(case.name) for r in results)]
-    count = len(shown) + 1 + bool(shown)
+    count = len(shown) + (3 if shown else 1)
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(PANEL_WIDTH * columns, PANEL_HEIGHT * rows + 0.5), dpi=150, layout="constrained")
@@ -209,8 +210,9 @@ def draw_transfer(file: BinaryIO, title: str, results: Sequence[ArmResult], case
         _baseline_lines(axes, case)
         axes.set(title=f"{case.name} (cells: {len(case.tasks)})", ylabel="L1 per electron (%)")
     if shown:
-        _bars(panels[-2], results, shown[0].name, lambda run: SCALE * run.epistemic)
-        panels[-2].set(title=f"{shown[0].name}: epistemic σ", ylabel="10⁻⁴ electrons / Bohr³")
+        _bars(panels[-3], results, shown[0].name, lambda run: SCALE * run.epistemic)
+        panels[-3].set(title=f"{shown[0].name}: epistemic σ", ylabel="10⁻⁴ electrons / Bohr³")
+        _against_cost(panels[-2], results, shown[0].name)
     _costs(panels[-1], results)
     figure.savefig(file, format="png")
 
@@ -242,6 +244,21 @@ def _baseline_lines(axes: Axes, case: Case) -> None:
     if axes.get_legend_handles_labels()[1]:
         axes.set_ylim(0, 1.25 * max(top, axes.get_ylim()[1]))
         axes.legend(fontsize=7, loc="upper right", frameon=False)
+
+
+def _against_cost(axes: Axes, results: Sequence[ArmResult], case: str) -> None:
+    """L1 with its spread over seeds against DFT time, one line an arm; arms stand a little beside each other."""
+    arms, _, _ = _places(results)
+    width = 0.02 * max(float(np.mean(r.target)) for r in results)
+    for number, arm in enumerate(arms):
+        mine = sorted((r for r in results if r.arm == arm and r.runs.get(case)), key=lambda r: r.budget)
+        shift = (number - (len(arms) - 1) / 2) * width
+        x = [float(np.mean(np.sum(r.seconds, axis=1))) + shift for r in mine]
+        y = [100 * float(np.mean([run.l1 for run in r.runs[case]])) for r in mine]
+        spreads = [100 * (spread_over_seeds(r.runs[case], lambda run: run.l1) or 0.0) for r in mine]
+        axes.errorbar(x, y, spreads, marker="o", markersize=4, linewidth=1, capsize=2, color=f"C{number}", label=arm)
+    axes.legend(fontsize=7, frameon=False)
+    axes.set(title=f"{case}: error against cost", xlabel="DFT core-seconds", ylabel="L1 per electron (%)")
 
 
 def _costs(axes: Axes, results: Sequence[ArmResult]) -> None:
