@@ -26,7 +26,8 @@ COMMANDS = {
     "evaluate": ("train", "Judge a model on test data."),
     "select": ("select", "Search how large a descriptor pays, by its error on validation snapshots."),
     "energy": ("energy", "Compute the energy of a density, or of the density that a model predicts."),
-    "study": ("study", "Measure models against DFT: energies, transfer."),
+    "eos": ("eos", "Lattice parameter and bulk modulus from predictions, beside DFT."),
+    "study": ("study", "Measure models against DFT: energies, SCF starts, transfer."),
     "engines": ("engines", "Say which DFT engines can be used."),
 }
 

@@ -12,6 +12,7 @@ from rhoscale.cli.app import Later
 # name: (module in this folder whose register(app) adds it, its line in the overview)
 STUDIES = {
     "energies": ("study_energies", "Energies of predicted densities against DFT (the paper's tables IV and V)."),
+    "scf-start": ("study_start", "What a predicted density saves as the start of self-consistent runs."),
     "transfer": ("study_transfer", "What training on small cells first buys on large ones, at equal DFT time."),
 }
 
