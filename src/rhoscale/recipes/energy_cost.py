@@ -87,7 +87,7 @@ def number_of_bands(electrons: float, settings: DFTSettings) -> int:
     occupied = electrons / 2
     if settings.smearing == "fixed":
         return int(np.ceil(occupied))
-    return max(int(np.ceil(1.2 * occupied - 1e-9)), int(np.ceil(occupied)) + 4)
+    return max(int(np.floor(1.2 * occupied + 0.5)), int(np.floor(occupied + 0.5)) + 4)
 
 
 def number_of_kpoints(settings: DFTSettings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,8 @@ class EnergyOptions:
             width = WIDTH_RY * HARTREE_PER_RYDBERG
             label = DFTSettings(CUTOFF_RY * HARTREE_PER_RYDBERG, kmesh=mesh, smearing="cold", width=width)
         own_shift = label.kshift if self.kmesh is None else (0, 0, 0)
-        return DFTSettings(
+        return replace(
+            label,
             cutoff=label.cutoff if self.cutoff_ry is None else self.cutoff_ry * HARTREE_PER_RYDBERG,
             kmesh=self.kmesh or label.kmesh,
             kshift=self.kshift or own_shift,
@@ -130,6 +131,7 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
             kshift=_three(values["kshift"]),
             smearing=str(values["smearing"]),
             width=float(values["width_hartree"]),
+            density_cutoff=float(values["density_cutoff_hartree"]),
         )
     except KeyError as error:
         raise DatasetError(
