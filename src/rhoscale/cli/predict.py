@@ -42,7 +42,12 @@ def run(
         None, help="Folder of UPF files that the density is for; refused unless they are the model's."
     ),
     threads: int | None = typer.Option(None, help="Tiles at a time; by default all cores."),
-    memory: float = typer.Option(1.0, help="GiB that one thread may use for a tile."),
+    workers: int | None = typer.Option(None, help="Worker processes of this machine (Dask) in place of threads."),
+    scheduler: str | None = typer.Option(
+        None, help="Address of a Dask scheduler (tcp://host:8786) whose workers take the tiles."
+    ),
+    retries: int = typer.Option(2, help="How often a tile that fails is tried again."),
+    memory: float = typer.Option(1.0, help="GiB that one worker may use for a tile."),
     force: bool = typer.Option(False, "--force", help="Replace an existing output."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, write nothing."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON; progress goes to the error stream."),
@@ -52,18 +57,34 @@ def run(
     from rhoscale.recipes.field import Request, usable_cores
     from rhoscale.recipes.predict import PredictConfig, predict, prepare
 
-    if threads is not None and threads < 1:
-        raise InputError(f"--threads {threads}; expected at least 1; leave it out to use all cores")
+    for name, count in (("threads", threads), ("workers", workers)):
+        if count is not None and count < 1:
+            raise InputError(f"--{name} {count}; expected at least 1; leave it out to use all cores")
+    if retries < 0:
+        raise InputError(f"--retries {retries}; expected 0 or more; 0 gives up at the first failure of a tile")
     request = Request(shape, spacing, uncertainty, draws, seed, memory * GIB)
     types = None if elements is None else tuple(elements.split(","))
-    config = PredictConfig(structure, model, out, request, pseudopotentials, threads, force=force, elements=types)
+    config = PredictConfig(
+        structure=structure,
+        model=model,
+        output=out,
+        request=request,
+        pseudopotentials=pseudopotentials,
+        threads=threads,
+        workers=workers,
+        scheduler=scheduler,
+        retries=retries,
+        force=force,
+        elements=types,
+    )
     if dry_run:
         plan = prepare(config, with_speed=True).plan
-        seconds = plan.estimated_seconds(threads or usable_cores()) or 0.0
+        at_a_time = threads or workers or usable_cores()
+        seconds = plan.estimated_seconds(at_a_time) or 0.0
         if as_json:
             typer.echo(json.dumps({"plan": plan.to_dict(), "estimated_seconds": seconds}, indent=2))
         else:
-            typer.echo(f"{plan}\ntime          about {_duration(seconds)} on {threads or usable_cores()} threads")
+            typer.echo(f"{plan}\ntime          about {_duration(seconds)} with {at_a_time} tiles at a time")
         return
     with _bar(out.name) as progress:
         report = predict(config, progress=progress)

@@ -19,7 +19,7 @@ from rhoscale.system import System
 MIB, GIB = float(2**20), float(2**30)
 BLOCK_EDGE = 16  # 4096 points: enough for the matrix products, and their features stay in the cache
 LARGEST_TILE = 8  # blocks along an edge: files of some MB, about 1,700 of them for four million Al atoms
-ENOUGH_TILES = 64  # below this number the last tiles leave workers idle
+ENOUGH_TILES = 16  # below this number the last tiles leave workers idle
 FILES_PER_TILE = 5
 FILE_SYSTEM_BLOCK = 4096
 LARGEST_CHUNK = 64  # points along an edge of what is compressed together: less overhead than blocks, still a quick read

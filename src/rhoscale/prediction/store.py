@@ -196,6 +196,12 @@ class PredictionStore:
                 self.array(name).attrs["scale_factor"] = charge_factor * DEVIATION_UNIT
             self.group.attrs.update({"summary": dict(summary), "charge_factor": charge_factor, "complete": True})
 
+    def remove_unfinished_files(self) -> None:
+        """Remove what a killed process had begun to write under another name; nobody else may be writing."""
+        if self.location is not None:
+            for file in self.location.rglob("*.partial"):
+                file.unlink(missing_ok=True)
+
     def delete(self) -> None:
         """Remove the store from the disk."""
         if self.location is not None:

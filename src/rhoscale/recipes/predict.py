@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ from rhoscale.formats import WRITABLE, read_density_file, write_density_file
 from rhoscale.formats.dispatch import WRITERS, format_of_name
 from rhoscale.formats.structure_file import refuse_elements
 from rhoscale.models import TrainedModel
+from rhoscale.prediction.attempts import RETRIES
 from rhoscale.prediction.field import StoredField
 from rhoscale.prediction.plan import GIB, PredictionPlan
 from rhoscale.prediction.refusals import refuse_other_pseudopotentials
-from rhoscale.prediction.run_local import Progress
+from rhoscale.prediction.run_local import Progress, run_local
 from rhoscale.prediction.store import PredictionStore, refuse_small_disk
 from rhoscale.recipes.bundled import load_with_hash
-from rhoscale.recipes.field import Request, Summary, about, measure_speed, plan_field, predict_field
+from rhoscale.recipes.field import Request, Run, Summary, about, measure_speed, plan_field, predict_field, usable_cores
 from rhoscale.system import System
 
 BYTES_PER_VALUE_IN_TEXT = 14
@@ -51,6 +54,9 @@ class PredictConfig:
     request: Request = field(default_factory=Request)
     pseudopotentials: Path | None = None
     threads: int | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+    retries: int = RETRIES
     force: bool = False
     elements: tuple[str, ...] | None = None
 
@@ -94,18 +100,23 @@ class PredictReport:
 
 
 def prepare(config: PredictConfig, *, with_speed: bool = False) -> PreparedPrediction:
-    """Read and check everything that a prediction needs, and plan it; nothing is written.
+    """Read and check everything that a prediction needs, the free disk included, and plan it; nothing is written.
 
     Raises:
         RhoscaleError: Of the kind that fits what is wrong with a file, an option or the structure.
     """
     _check_output_name(config.output)
+    if sum(given is not None for given in (config.threads, config.workers, config.scheduler)) > 1:
+        raise InputError("more than one of threads, workers and scheduler is given; expected one; leave the others out")
     system = read_structure(config.structure, config.elements)
     model, model_hash = load_with_hash(config.model)
     plan = plan_field(system, model, model_hash, config.request)
     if config.pseudopotentials is not None:
         wanted = {e: file.identity for e, file in folder_pseudopotentials(config.pseudopotentials).items()}
         refuse_other_pseudopotentials(system.elements, wanted, model.pseudopotentials, model.name)
+    if not config.output.exists():  # else it is gone on with, replaced or refused
+        text = 0 if config.output.suffix == ".zarr" else BYTES_PER_VALUE_IN_TEXT * plan.output_grid.size
+        refuse_small_disk(config.output, plan.disk_bytes + text)
     return PreparedPrediction(system, model, measure_speed(plan, system, model) if with_speed else plan)
 
 
@@ -123,10 +134,10 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     if not as_store:
         _refuse_existing_file(config)
         refuse_small_memory(config.output, BYTES_PER_VALUE_IN_MEMORY * plan.output_grid.size)
-        refuse_small_disk(config.output, plan.disk_bytes + BYTES_PER_VALUE_IN_TEXT * plan.output_grid.size)
     place = config.output if as_store else config.output.with_name(f".{config.output.name}.tiles.zarr")
     store = open_or_create(place, plan, system, about(system, model), force=config.force or not as_store)
-    summary = predict_field(plan, system, model, store, threads=config.threads, progress=progress)
+    with _runner(config) as run:
+        summary = predict_field(plan, system, model, store, retries=config.retries, progress=progress, run=run)
     what = str(store.attributes["what"])
     if not as_store:
         density = StoredField(store, plan.output_grid).density()
@@ -134,6 +145,23 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
         write_density_file(config.output, system, density, force=config.force, comment=comment)
         store.delete()
     return PredictReport(config.output, plan, what, summary, time.perf_counter() - start)
+
+
+@contextmanager
+def _runner(config: PredictConfig) -> Iterator[Run]:
+    """Threads of this process, or the workers of a Dask cluster that lives as long as the run."""
+    if config.workers is None and config.scheduler is None:
+        yield partial(run_local, threads=config.threads or usable_cores())
+        return
+    try:
+        from rhoscale.prediction.run_dask import connect, run_dask
+    except ImportError as error:
+        raise InputError(
+            f"workers and schedulers need Dask ({error}); expected it to be installed; "
+            f'use `pip install "rhoscale[dask]"`, or --threads, which needs nothing'
+        ) from error
+    with connect(config.workers, config.scheduler) as client:
+        yield partial(run_dask, client=client)
 
 
 def read_structure(path: Path, elements: Sequence[str] | None = None) -> System:
@@ -171,6 +199,7 @@ def open_or_create(
             f"{place} exists already and is no prediction of rhoscale; expected a new name; choose another"
         ) from error
     if not found.complete and found.plan.identity == plan.identity:
+        found.remove_unfinished_files()
         return replace(found, plan=plan)
     if not force:
         state = "a finished prediction" if found.complete else "an unfinished prediction of another plan"
