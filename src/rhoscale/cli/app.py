@@ -28,6 +28,7 @@ COMMANDS = {
     "energy": ("energy", "Compute the energy of a density, or of the density that a model predicts."),
     "eos": ("eos", "Lattice parameter and bulk modulus from predictions, beside DFT."),
     "study": ("study", "Measure models against DFT: energies, SCF starts, transfer."),
+    "build": ("build", "Build a thermal supercell of any size, with vacancies or as an alloy."),
     "engines": ("engines", "Say which DFT engines can be used."),
 }
 

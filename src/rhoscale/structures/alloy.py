@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rhoscale.errors import StructureError
 from rhoscale.system import System
@@ -13,7 +14,7 @@ from rhoscale.system import System
 def random_alloy(system: System, composition: Mapping[str, float], rng: np.random.Generator) -> System:
     """Spread elements over the sites of a crystal at random, in exact proportion.
 
-    The counts are the composition times the number of sites, rounded by largest remainder.
+    The counts are those of :func:`composition_counts`.
 
     Args:
         system: Sites; its species are replaced.
@@ -23,12 +24,41 @@ def random_alloy(system: System, composition: Mapping[str, float], rng: np.rando
     Raises:
         StructureError: The fractions are negative or do not add up to one.
     """
+    species = np.repeat(np.array(list(composition)), composition_counts(composition, len(system)))
+    return System(system.cell, system.positions, rng.permutation(species))
+
+
+def composition_counts(composition: Mapping[str, float], atoms: int) -> NDArray[np.int64]:
+    """Atoms of each element: the fractions times the number of atoms, rounded by largest remainder.
+
+    Raises:
+        StructureError: The fractions are negative or do not add up to one.
+    """
     fractions = np.array(list(composition.values()), dtype=np.float64)
     if len(fractions) == 0 or (fractions < 0).any() or abs(fractions.sum() - 1.0) > 1e-6:
         raise StructureError(f"the fractions of an alloy must be positive and add up to one; got {dict(composition)}")
-    exact = fractions * len(system)
-    counts = np.floor(exact + 1e-9).astype(int)
+    exact = fractions * atoms
+    counts = np.floor(exact + 1e-9).astype(np.int64)
     by_remainder = np.argsort(-(exact - counts), kind="stable")
-    counts[by_remainder[: len(system) - counts.sum()]] += 1
-    species = np.repeat(np.array(list(composition)), counts)
-    return System(system.cell, system.positions, rng.permutation(species))
+    counts[by_remainder[: atoms - counts.sum()]] += 1
+    return counts
+
+
+def exact_composition(system: System, composition: Mapping[str, float], rng: np.random.Generator) -> System:
+    """Change the element of as few atoms as possible, drawn at random, until the composition is exact.
+
+    Args:
+        system: A decoration whose composition is nearly that.
+        composition: Fraction of each element; the sum is one.
+        rng: Source of the choice.
+
+    Raises:
+        StructureError: The fractions are negative or do not add up to one.
+    """
+    wanted = composition_counts(composition, len(system))
+    there = [np.flatnonzero(system.species == element) for element in composition]
+    surplus = [rng.choice(a, max(0, len(a) - n), replace=False) for a, n in zip(there, wanted, strict=True)]
+    missing = [max(0, n - len(a)) for a, n in zip(there, wanted, strict=True)]
+    species = system.species.copy()
+    species[rng.permutation(np.concatenate(surplus))] = np.repeat(np.array(list(composition)), missing)
+    return System(system.cell, system.positions, species)

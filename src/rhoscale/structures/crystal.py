@@ -25,6 +25,17 @@ _SITES: dict[str, tuple[tuple[tuple[float, float, float], ...], ...]] = {
 LATTICES = tuple(_SITES)
 
 
+def sublattices(lattice: str) -> int:
+    """How many elements an ordered crystal of this lattice has.
+
+    Raises:
+        StructureError: The lattice is unknown.
+    """
+    if lattice not in _SITES:
+        raise StructureError(f"lattice {lattice!r} is unknown; expected one of {', '.join(LATTICES)}")
+    return len(_SITES[lattice])
+
+
 def crystal(lattice: str, elements: Sequence[str], lattice_constant: float) -> System:
     """Build the conventional cubic cell of a crystal.
 
@@ -36,18 +47,15 @@ def crystal(lattice: str, elements: Sequence[str], lattice_constant: float) -> S
     Raises:
         StructureError: The lattice is unknown, has another number of sublattices, or the edge is not positive.
     """
-    if lattice not in _SITES:
-        raise StructureError(f"lattice {lattice!r} is unknown; expected one of {', '.join(LATTICES)}")
-    sublattices = _SITES[lattice]
-    if len(elements) != len(sublattices):
+    if len(elements) != sublattices(lattice):
         raise StructureError(
-            f"{lattice} has {len(sublattices)} sublattice(s), but {len(elements)} elements were given "
+            f"{lattice} has {sublattices(lattice)} sublattice(s), but {len(elements)} elements were given "
             f"({', '.join(elements)}); give one for each"
         )
     if not (np.isfinite(lattice_constant) and lattice_constant > 0):
         raise StructureError(f"the lattice constant must be a positive number of Bohr; got {lattice_constant}")
-    sites = np.array([site for sublattice in sublattices for site in sublattice])
-    species = np.array([e for e, sublattice in zip(elements, sublattices, strict=True) for _ in sublattice])
+    sites = np.array([site for sublattice in _SITES[lattice] for site in sublattice])
+    species = np.array([e for e, sublattice in zip(elements, _SITES[lattice], strict=True) for _ in sublattice])
     return System(np.eye(3) * lattice_constant, sites * lattice_constant, species)
 
 

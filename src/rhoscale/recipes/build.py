@@ -1,0 +1,341 @@
+"""``build``: thermal supercells of any size from blocks of molecular dynamics, with vacancies and alloy decorations."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhoscale.errors import InputError
+from rhoscale.formats.structure_file import refuse_unwritable, write_structure_file
+from rhoscale.formats.whole_file import refuse_existing, whole_file
+from rhoscale.recipes.config import plain
+from rhoscale.recipes.thermal_blocks import BlockRun, Dynamics, default_forces, force_seconds, thermal_block
+from rhoscale.sampling.schedule import VERSION
+from rhoscale.structures.alloy import exact_composition, random_alloy
+from rhoscale.structures.crystal import crystal, sublattices, supercell
+from rhoscale.structures.pair_distances import mean_distribution, pair_distribution
+from rhoscale.structures.thermal_tiling import Repeats, ThermalBlock, separate, tile, windows
+from rhoscale.structures.vacancy import vacancies
+from rhoscale.system import System
+
+SEAM_CELLS = 2
+DISTRIBUTION_TO = 1.5  # lattice constants: five shells of fcc, about a hundred neighbours
+SHELLS = 150
+BYTES_PER_SITE = {".npz": 32, ".xyz": 54, ".extxyz": 54}
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """A thermal supercell.
+
+    Attributes:
+        lattice: Of the cubic crystals that :func:`crystal` knows.
+        lattice_constant_bohr: Edge of the conventional cell.
+        temperature: Kelvin.
+        output: ``NAME.xyz`` or ``NAME.npz``; ``OUTPUT.json`` beside it says where it comes from.
+        elements: One for each sublattice; or
+        alloy: Fraction of each element on the sites of the lattice, at random.
+        supercell: Conventional cells along each axis; or
+        atoms: About how many sites, in a cube.
+        blocks: Trajectories that the supercell is tiled from, if it is larger than one.
+        block_atoms: Least number of atoms of a block.
+        vacancies: Fraction of the sites without an atom.
+        seed: Of momenta, decoration, vacancies and places.
+        forces: Classical potential; by default the one that knows the elements.
+        equilibration_fs, timestep_fs, damping_fs: Dynamics of a block.
+        folder: Where blocks are kept; by default ``thermal-blocks`` beside the output.
+        force: Replace an existing output.
+    """
+
+    lattice: str
+    lattice_constant_bohr: float
+    temperature: float
+    output: Path
+    elements: tuple[str, ...] = ()
+    alloy: Mapping[str, float] = field(default_factory=dict)
+    supercell: Repeats | None = None
+    atoms: int | None = None
+    blocks: int = 4
+    block_atoms: int = 2000
+    vacancies: float = 0.0
+    seed: int = 0
+    forces: str | None = None
+    equilibration_fs: float = 1000.0
+    timestep_fs: float = 1.0
+    damping_fs: float = 100.0
+    folder: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.elements) == bool(self.alloy):
+            raise InputError(
+                f"elements {self.elements} and alloy {dict(self.alloy)}; expected one of them: elements for a pure or "
+                f"ordered crystal, alloy for a random one"
+            )
+        if (self.supercell is None) == (self.atoms is None):
+            raise InputError(f"supercell {self.supercell} and atoms {self.atoms}; expected one of them; leave one out")
+        for name in ("temperature", "equilibration_fs", "timestep_fs", "damping_fs", "blocks", "block_atoms"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} {getattr(self, name)} is not positive; expected more than 0; choose a value")
+        if not 0.0 <= self.vacancies < 1.0:
+            raise InputError(f"vacancies {self.vacancies}; expected a fraction of the sites from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build will do.
+
+    Attributes:
+        config: What was asked for.
+        cell: The conventional cell.
+        repeats: Cells of the supercell along each axis.
+        block: Cells of a block.
+        runs: The trajectories.
+    """
+
+    config: BuildConfig
+    cell: System
+    repeats: Repeats
+    block: Repeats
+    runs: tuple[BlockRun, ...]
+
+    @property
+    def sites(self) -> int:
+        """Sites of the supercell."""
+        return len(self.cell) * int(np.prod(self.repeats))
+
+    @cached_property
+    def vacancies(self) -> int:
+        """Sites that stay empty."""
+        return round(self.config.vacancies * self.sites)
+
+    @property
+    def single(self) -> bool:
+        """Whether one trajectory makes the whole supercell, vacancies and all."""
+        return self.repeats == self.block
+
+    @property
+    def open(self) -> tuple[BlockRun, ...]:
+        """Trajectories still to run."""
+        return tuple(run for run in self.runs if not run.done)
+
+    def estimated_seconds(self) -> float:
+        """Of the dynamics still to run; measures the forces once."""
+        return force_seconds(self.open[0]) * len(self.open) * self.runs[0].dynamics.steps if self.open else 0.0
+
+    def __str__(self) -> str:
+        config, first = self.config, self.runs[0]
+        size = self.sites * BYTES_PER_SITE[config.output.suffix.lower()] / 1e6
+        shape = " x ".join(map(str, self.repeats))
+        block = " x ".join(map(str, self.block))
+        what = "dynamics of the whole cell" if self.single else f"tiled from {len(self.runs)} blocks of {block} cells"
+        return "\n".join(
+            (
+                f"structure     {self.sites - self.vacancies} atoms on {shape} cells of {config.lattice}, {what}",
+                f"vacancies     {self.vacancies} of {self.sites} sites",
+                f"dynamics      {len(first.start)} atoms, {config.temperature:g} K, {first.dynamics.steps} steps of "
+                f"{config.timestep_fs:g} fs, forces {first.dynamics.forces}",
+                f"blocks        {len(self.runs) - len(self.open)} of {len(self.runs)} are there in {first.folder}",
+                f"file          {config.output}, about {size:.3g} MB",
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How the supercell compares with the dynamics, and the blocks with each other.
+
+    Attributes:
+        difference: Of the pair distribution functions, share of the neighbours.
+        spread: The same of one block against the mean of all, as far as there are several.
+        smallest, smallest_of_blocks: Smallest distances, Bohr.
+        rms, rms_of_blocks: Root mean square displacement along one axis, Bohr.
+        pushed: Pairs in seams that came closer than any in the dynamics, and were pushed apart.
+    """
+
+    difference: float
+    spread: float
+    smallest: float
+    smallest_of_blocks: float
+    rms: float
+    rms_of_blocks: float
+    pushed: int
+
+    def __str__(self) -> str:
+        return (
+            f"pair distribution differs from the dynamics by {100 * self.difference:.2f} % of the neighbours "
+            f"(one block from the mean of the blocks: {100 * self.spread:.2f} %)\n"
+            f"smallest distance {self.smallest:.3f} Bohr (dynamics {self.smallest_of_blocks:.3f}); {self.pushed} pairs "
+            f"in seams were pushed apart\n"
+            f"displacement along an axis {self.rms:.4f} Bohr rms (dynamics {self.rms_of_blocks:.4f})"
+        )
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build left."""
+
+    plan: BuildPlan
+    system: System = field(repr=False)
+    likeness: Likeness | None
+    blocks: tuple[dict[str, Any], ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Provenance as plain values."""
+        return {
+            "rhoscale": VERSION,
+            "build": plain(self.plan.config),
+            "supercell": list(self.plan.repeats),
+            "block": list(self.plan.block),
+            "atoms": len(self.system),
+            "vacancies": self.plan.vacancies,
+            "formula": self.system.formula,
+            "content": self.system.content_hash(),
+            "likeness": None if self.likeness is None else plain(self.likeness),
+            "blocks": list(self.blocks),
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def plan_build(config: BuildConfig) -> BuildPlan:
+    """Check everything that a build needs; nothing is computed or written.
+
+    Raises:
+        InputError: A setting cannot be used.
+        StructureError: The crystal or the alloy cannot be.
+        OutputError: The output exists already or has no known format.
+    """
+    refuse_unwritable(config.output)
+    for path in (config.output, _sidecar(config.output)):
+        refuse_existing(path, force=config.force)
+    elements = config.elements or (next(iter(config.alloy)),) * sublattices(config.lattice)
+    cell = crystal(config.lattice, elements, config.lattice_constant_bohr)
+    edge = 0 if config.atoms is None else max(1, round((config.atoms / len(cell)) ** (1 / 3)))
+    repeats = config.supercell or (edge, edge, edge)
+    sites = len(cell) * int(np.prod(repeats))
+    # Dynamics of the whole is the better structure; it is taken where it costs no more than the blocks would.
+    single = sites <= config.blocks * config.block_atoms
+    block = repeats if single else block_shape(repeats, len(cell), config.block_atoms)
+    dynamics = Dynamics(
+        config.forces or default_forces(tuple(config.alloy) or tuple(dict.fromkeys(elements))),
+        config.temperature,
+        config.equilibration_fs,
+        config.timestep_fs,
+        config.damping_fs,
+    )
+    for axis, length in enumerate(block):
+        windows(repeats[axis], length, SEAM_CELLS)
+    seeds = [config.seed] if single else np.random.SeedSequence([config.seed, 0xB10C]).generate_state(config.blocks)
+    empty = config.vacancies if single else 0.0
+    folder = config.folder or config.output.parent / "thermal-blocks"
+    perfect = supercell(cell, block)
+    runs = [BlockRun(_start(perfect, config.alloy, empty, int(s)), dynamics, int(s), folder) for s in seeds]
+    return BuildPlan(config, cell, repeats, block, tuple(runs))
+
+
+def block_shape(repeats: Repeats, sites: int, least: int) -> Repeats:
+    """The most cubic block with at least so many atoms that is nowhere longer than the supercell.
+
+    Args:
+        repeats: Cells of the supercell along each axis.
+        sites: Atoms of a cell.
+        least: Atoms of the block.
+    """
+    block = [1, 1, 1]
+    while sites * int(np.prod(block)) < least and block != list(repeats):
+        block[min((a for a in range(3) if block[a] < repeats[a]), key=lambda a: block[a])] += 1
+    return block[0], block[1], block[2]
+
+
+def _start(perfect: System, alloy: Mapping[str, float], empty: float, seed: int) -> System:
+    """Vacancies first, so that the composition is that of the atoms which are there."""
+    system = vacancies(perfect, round(empty * len(perfect)), np.random.default_rng(seed))
+    return random_alloy(system, alloy, np.random.default_rng([seed, 0xA110])) if alloy else system
+
+
+def build(config: BuildConfig, *, progress: Progress | None = None) -> BuildReport:
+    """Build a thermal supercell and write it, with its provenance beside it; the same call goes on after a kill.
+
+    Args:
+        config: What to build.
+        progress: Called with steps of dynamics done and steps in all.
+
+    Raises:
+        RhoscaleError: Of the kind that fits what is wrong; see :func:`plan_build`, :func:`thermal_block` and
+            :func:`tile`.
+    """
+    plan, begin = plan_build(config), time.perf_counter()
+    snapshots, records = [], []
+    steps = plan.runs[0].dynamics.steps
+    for number, run in enumerate(plan.runs):
+        before = number * steps
+        step = None if progress is None else partial(_tell, progress, before, len(plan.runs) * steps)
+        snapshot, record = thermal_block(run, step)
+        snapshots.append(snapshot)
+        records.append({"file": run.file.name, **record})
+    system, likeness = (snapshots[0], None) if plan.single else assemble(plan, snapshots)
+    report = BuildReport(plan, system, likeness, tuple(records), time.perf_counter() - begin)
+    comment = (
+        f"{system.formula} {config.lattice} {config.lattice_constant_bohr:g} Bohr, {config.temperature:g} K, "
+        f"{plan.vacancies} vacancies, seed {config.seed}; rhoscale build, see {_sidecar(config.output).name}"
+    )
+    write_structure_file(config.output, system, comment=comment, force=config.force)
+    with whole_file(_sidecar(config.output), force=config.force) as file:
+        file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
+    return report
+
+
+def _tell(progress: Progress, before: int, whole: int, step: int) -> None:
+    progress(before + step, whole)
+
+
+def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Likeness]:
+    """Tile the supercell from snapshots of the blocks, take out vacancies, and compare it with the dynamics.
+
+    The composition of an alloy is exact for the atoms that are left: where windows of the blocks hold a few atoms too
+    many of one element, atoms drawn at random change their element.
+
+    Raises:
+        StructureError: A block is no solid, or pairs stay too close; see :class:`ThermalBlock`, :func:`separate`.
+    """
+    config, farthest = plan.config, DISTRIBUTION_TO * plan.config.lattice_constant_bohr
+    blocks = [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
+    parts = [pair_distribution(snapshot, farthest, SHELLS) for snapshot in snapshots]
+    dynamics = mean_distribution(parts)
+    tiled = tile(blocks, plan.cell, plan.repeats, SEAM_CELLS, np.random.default_rng([config.seed, 0x711E]))
+    sites = supercell(plan.cell, plan.repeats)
+    full = System(sites.cell, sites.positions + tiled.displacements.reshape(-1, 3), tiled.species.ravel())
+    system = vacancies(full, plan.vacancies, np.random.default_rng([config.seed, 0xDEFEC7]))
+    if config.alloy:
+        system = exact_composition(system, config.alloy, np.random.default_rng([config.seed, 0xA110]))
+    system, pushed = separate(system, dynamics.shortest)
+    system = System(system.cell, system.scaled_positions @ system.cell, system.species)
+    here = pair_distribution(system, farthest, SHELLS)
+    likeness = Likeness(
+        difference=here.difference(dynamics),
+        spread=float(np.mean([part.difference(dynamics) for part in parts])),
+        smallest=here.smallest,
+        smallest_of_blocks=dynamics.smallest,
+        rms=_rms(tiled.displacements),
+        rms_of_blocks=_rms(np.stack([block.displacements for block in blocks])),
+        pushed=pushed,
+    )
+    return system, likeness
+
+
+def _rms(displacements: NDArray[np.float64]) -> float:
+    return float(np.sqrt((displacements**2).mean()))
+
+
+def _sidecar(output: Path) -> Path:
+    return output.with_name(output.name + ".json")

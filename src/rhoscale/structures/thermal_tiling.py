@@ -1,0 +1,195 @@
+"""Thermal supercells of any size: displacements from the sites, tiled from blocks of molecular dynamics.
+
+What is tiled are displacements, not atoms, so each site of the large crystal gets exactly one atom. The supercell is
+cut into boxes; each takes a window of a periodic block, from a random place in it (a translation by lattice vectors,
+under which a thermal crystal is as likely as before). Where two windows meet, they overlap by a few cells, mixed as
+
+    u = cos(theta) u_1 + sin(theta) u_2,    theta from 0 to pi/2 across the overlap,
+
+which keeps the covariance of displacements: for independent u_1, u_2 of one covariance C(r, r'),
+<u(r) u(r')> = cos(theta - theta') C(r, r'), and theta changes slowly. In a harmonic crystal, where displacements are
+Gaussian, the seam is then as good as the block, up to that cosine; a mean (1 - t) u_1 + t u_2 would have half the
+variance in its middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rhoscale.errors import InputError, StructureError
+from rhoscale.structures.distances import distances_from
+from rhoscale.structures.pair_distances import close_pairs
+from rhoscale.system import System
+
+FloatArray = NDArray[np.float64]
+Repeats = tuple[int, int, int]
+
+MOST_PASSES = 100
+
+
+@dataclass(frozen=True)
+class ThermalBlock:
+    """One snapshot of a periodic block of a crystal.
+
+    Attributes:
+        displacements: Of each atom from its site [nx, ny, nz, sites, 3], Bohr; their mean is zero.
+        species: Element on each site [nx, ny, nz, sites].
+    """
+
+    displacements: FloatArray = field(repr=False)
+    species: NDArray[np.str_] = field(repr=False)
+
+    @property
+    def repeats(self) -> Repeats:
+        """Cells along each axis."""
+        nx, ny, nz = self.displacements.shape[:3]
+        return nx, ny, nz
+
+    @classmethod
+    def from_snapshot(cls, cell: System, repeats: Repeats, snapshot: System) -> ThermalBlock:
+        """Take the displacements of a snapshot whose atoms are those of ``supercell(cell, repeats)``, in its order.
+
+        Raises:
+            StructureError: An atom is farther from its site than half way to the next one: the crystal has molten, or
+                atoms have changed places, and displacements from sites say nothing.
+        """
+        shape = (*repeats, len(cell))
+        corners = np.stack(np.meshgrid(*(np.arange(n) for n in repeats), indexing="ij"), axis=-1).reshape(-1, 1, 3)
+        sites = (corners + cell.scaled_positions) / np.asarray(repeats)
+        moved = snapshot.scaled_positions - sites.reshape(-1, 3)
+        # The drift first: a block that travelled as a whole would be cut at half of its own length
+        drift = np.angle(np.exp(2j * np.pi * moved).mean(axis=0)) / (2 * np.pi)
+        moved -= drift
+        displacements = (moved - np.rint(moved)) @ snapshot.cell
+        displacements -= displacements.mean(axis=0)
+        farthest = float(np.linalg.norm(displacements, axis=1).max())
+        nearest = float(min(distances_from(cell, atom).min() for atom in range(len(cell))))
+        if farthest > 0.5 * nearest:
+            raise StructureError(
+                f"an atom of a block moved {farthest:.2f} Bohr from its site, with the next site at {nearest:.2f}; "
+                f"expected less than half of that, as in a solid; choose a lower temperature or, for a liquid, a "
+                f"single block of dynamics as large as the supercell"
+            )
+        return cls(displacements.reshape(*shape, 3), snapshot.species.reshape(shape))
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of an axis: cells ``start`` to ``start + length`` and ``overlap`` more, shared with the next one."""
+
+    start: int
+    length: int
+    overlap: int
+
+    @property
+    def cells(self) -> int:
+        """Cells in all."""
+        return self.length + self.overlap
+
+    def weights(self, sites: FloatArray) -> FloatArray:
+        """sin(theta) while coming in, cos(theta) while going out, one between: [cells, sites].
+
+        Args:
+            sites: Places of the sites in their cell along this axis, in units of it [sites].
+        """
+        if self.overlap == 0:
+            return np.ones((self.cells, len(sites)))
+        along = np.arange(self.cells)[:, None] + sites
+        coming = np.sin(0.5 * np.pi * np.clip(along / self.overlap, 0.0, 1.0))
+        return coming * np.cos(0.5 * np.pi * np.clip((along - self.length) / self.overlap, 0.0, 1.0))
+
+
+def windows(cells: int, block: int, overlap: int) -> list[Window]:
+    """Cut an axis into windows that fit into a block with their overlap; an axis as long as the block stays whole.
+
+    Raises:
+        InputError: The block is longer than the axis, or too short for two overlaps.
+    """
+    if cells == block:
+        return [Window(0, cells, 0)]
+    if block > cells or block < 2 * overlap:
+        raise InputError(
+            f"a block of {block} cells cannot be tiled into {cells} cells with seams of {overlap} cells; expected at "
+            f"least two seams in a block, and no block longer than the supercell; choose another block"
+        )
+    count = -(-cells // (block - overlap))
+    edges = [round(n * cells / count) for n in range(count + 1)]
+    return [Window(a, b - a, overlap) for a, b in pairwise(edges)]
+
+
+def tile(
+    blocks: Sequence[ThermalBlock], cell: System, repeats: Repeats, overlap: int, rng: np.random.Generator
+) -> ThermalBlock:
+    """Fill a supercell with windows of the blocks, each block about equally often, places drawn at random.
+
+    Species are those of the block with the largest weight at a site.
+
+    Args:
+        blocks: Of one shape.
+        cell: The crystal's cell.
+        repeats: Cells of the supercell along each axis.
+        overlap: Cells that neighbouring windows share.
+        rng: Source of order and places.
+
+    Raises:
+        InputError: The blocks differ in shape, or do not fit; see :func:`windows`.
+    """
+    shape = blocks[0].repeats
+    if any(block.repeats != shape for block in blocks):
+        raise InputError(f"blocks have shapes {[b.repeats for b in blocks]}; expected one shape; make them alike")
+    axes = [windows(n, b, overlap) for n, b in zip(repeats, shape, strict=True)]
+    boxes = [(x, y, z) for x in axes[0] for y in axes[1] for z in axes[2]]
+    chosen = rng.permutation(np.arange(len(boxes)) % len(blocks))
+    places = rng.integers(0, shape, (len(boxes), 3))
+    displacements = np.zeros((*repeats, len(cell), 3))
+    species = np.empty(displacements.shape[:-1], dtype=blocks[0].species.dtype)
+    largest = np.zeros(species.shape, dtype=np.float32)
+    for box, number, place in zip(boxes, chosen, places, strict=True):
+        block = blocks[number]
+        into = np.ix_(*((w.start + np.arange(w.cells)) % n for w, n in zip(box, repeats, strict=True)))
+        out_of = np.ix_(*((p + np.arange(w.cells)) % n for w, p, n in zip(box, place, shape, strict=True)))
+        x, y, z = (w.weights(cell.scaled_positions[:, axis]) for axis, w in enumerate(box))
+        weight = x[:, None, None] * y[None, :, None] * z[None, None, :]
+        displacements[into] += weight[..., None] * block.displacements[out_of]
+        species[into] = np.where(weight > largest[into], block.species[out_of], species[into])
+        largest[into] = np.maximum(weight, largest[into])
+    displacements -= displacements.reshape(-1, 3).mean(axis=0)
+    return ThermalBlock(displacements, species)
+
+
+def separate(system: System, limits: dict[tuple[str, str], float]) -> tuple[System, int]:
+    """Push pairs apart that are nearer than the limit of their elements, both atoms by half of what is missing.
+
+    Mixing keeps the covariance of displacements, not their hard core: a few pairs in the seams come closer than any in
+    the dynamics.
+
+    Args:
+        system: Atoms.
+        limits: Smallest distance of each pair of elements in the dynamics, Bohr.
+
+    Returns:
+        The structure, and how many pairs were too close at first.
+
+    Raises:
+        StructureError: Pairs are still too close after many passes.
+    """
+    positions, too_close = system.positions.copy(), -1
+    for _ in range(MOST_PASSES):
+        pairs = close_pairs(System(system.cell, positions, system.species), limits)
+        too_close = len(pairs.first) if too_close < 0 else too_close
+        if len(pairs.first) == 0:
+            return System(system.cell, positions, system.species), too_close
+        lengths = np.linalg.norm(pairs.vectors, axis=1)
+        # a hundred thousandth more than needed, so that rounding does not bring the pair back
+        step = pairs.vectors * (0.5 * (pairs.limits * (1 + 1e-5) - lengths) / lengths)[:, None]
+        np.add.at(positions, pairs.first, -step)
+        np.add.at(positions, pairs.second, step)
+    raise StructureError(
+        f"{len(pairs.first)} pairs are still closer than in the dynamics after {MOST_PASSES} passes; expected none; "
+        f"choose larger blocks or wider seams"
+    )
