@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from rhoscale.errors import InputError, ModelError
 from rhoscale.models.dense_network import DenseNet, Parameters
+from rhoscale.models.inference import Predictor
 from rhoscale.models.likelihood import log_noise_variance
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
@@ -87,6 +89,37 @@ class TrainedModel:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The network packed for this processor."""
+        return Predictor.of(self.network, self.posterior, self.scaling)
+
+    def estimate(self, features: FloatArray, prior: NDArray[np.floating] | None = None) -> Uncertainty:
+        """Predict the density with the mean weights, its noise, and its spread to first order in the weights.
+
+        What :meth:`point_estimate` and :meth:`uncertainty` say, within the rounding of the processor's bfloat16 and what
+        the posterior's width leaves of higher orders, at a hundredth of the cost of draws.
+
+        Args:
+            features: Descriptors [n, d].
+            prior: Prior mean at the same points [n], electrons per Bohr^3; exactly when the model has one.
+
+        Raises:
+            ModelError: The features or the prior do not fit the model.
+        """
+        self._check(features, prior)
+        found = self.recalibrated(self.predictor.uncertainty(features), features)
+        return Uncertainty(_added(found.mean, prior), found.aleatoric, found.epistemic, found.total)
+
+    def density(self, features: FloatArray, prior: NDArray[np.floating] | None = None) -> FloatArray:
+        """Predict the density [n] alone, the same bits as :meth:`estimate`, electrons per Bohr^3.
+
+        Raises:
+            ModelError: The features or the prior do not fit the model.
+        """
+        self._check(features, prior)
+        return _added(self.predictor.residual(features), prior)
+
     def point_estimate(
         self, features: FloatArray, prior: NDArray[np.floating] | None = None
     ) -> tuple[FloatArray, FloatArray]:
@@ -149,9 +182,13 @@ class TrainedModel:
             part = slice(start, start + CHUNK)
             results = [network(features[part]) for network in networks]
             raw = decompose(np.stack([r[0] for r in results]), np.stack([r[1] for r in results]))
-            found = raw if self.recalibration is None else self.recalibration(raw)
+            found = self.recalibrated(raw, features[part])
             fields[:, part] = found.mean, found.aleatoric, found.epistemic, found.total
         return Uncertainty(_added(fields[0], prior), fields[1], fields[2], fields[3])
+
+    def recalibrated(self, raw: Uncertainty, features: FloatArray) -> Uncertainty:  # noqa: ARG002
+        """Apply the recalibration, where the model has one, at points with the given features."""
+        return raw if self.recalibration is None else self.recalibration(raw)
 
     def _check(self, features: FloatArray, prior: NDArray[np.floating] | None) -> None:
         if features.ndim != 2 or features.shape[1] != self.network.inputs:

@@ -59,7 +59,7 @@ class PredictionPlan:
         block_shape: Points that are evaluated in one call.
         halo: Distance beyond which an atom does not act on a point, Bohr.
         uncertainty: Whether standard deviations are predicted.
-        draws: Draws of the weights; one set for the whole plan.
+        draws: Draws of the weights, one set for the whole plan; 0: the spread to first order in the weights.
         seed: Of the draws.
         sigma_limit: Total standard deviation beyond which a point counts as outside the model's range, e/Bohr^3.
         density_step: The density is rounded to multiples of this power of two, e/Bohr^3; 0 leaves it as it is.
@@ -151,7 +151,8 @@ class PredictionPlan:
     def __str__(self) -> str:
         spacing = " x ".join(f"{h:.3f}" for h in self.grid.spacings)
         output = " x ".join(f"{h:.3f}" for h in self.output_grid.spacings)
-        uncertainty = f"{self.draws} draws, seed {self.seed}" if self.uncertainty else "none"
+        spread = f"{self.draws} draws, seed {self.seed}" if self.draws else "to first order in the weights"
+        uncertainty = spread if self.uncertainty else "none"
         rounding = f"density to multiples of {self.density_step:.2g} e/Bohr^3" if self.density_step else "none"
         return "\n".join(
             (
@@ -178,7 +179,7 @@ def plan_prediction(
     model_hash: str,
     output_shape: Shape | None = None,
     uncertainty: bool = True,
-    draws: int = 32,
+    draws: int = 0,
     seed: int = 0,
     sigma_limit: float | None = None,
     density_step: float = 0.0,
@@ -195,7 +196,7 @@ def plan_prediction(
         model_hash: Hash of its content.
         output_shape: Grid to hand out; by default the compute grid.
         uncertainty: Whether to predict standard deviations.
-        draws: Draws of the weights.
+        draws: Draws of the weights; 0: the spread to first order in the weights.
         seed: Of the draws.
         sigma_limit: Standard deviation that marks the end of the model's range, electrons per Bohr^3.
         density_step: What to round the density to (:func:`rounding_step`); 0 leaves it as it is.
@@ -205,8 +206,11 @@ def plan_prediction(
     Raises:
         InputError: A tile needs more memory than allowed, or an option makes no sense.
     """
-    if uncertainty and draws < 2:
-        raise InputError(f"{draws} draws have no spread; expected at least 2; raise --draws or use --no-uncertainty")
+    if uncertainty and (draws < 0 or draws == 1):
+        raise InputError(
+            f"{draws} draws have no spread; expected at least 2, or 0 for the spread to first order in the weights; "
+            f"change --draws or use --no-uncertainty"
+        )
     block = _shape(even_edge(n, BLOCK_EDGE) for n in tile_shape or grid.shape)
     bytes_of = partial(_bytes_per_worker, block=block, workload=workload, grid=grid, atoms=len(system))
     tile = _whole_blocks(tile_shape, block) if tile_shape else _tile_shape(grid.shape, block, bytes_of, memory)

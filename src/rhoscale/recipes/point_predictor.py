@@ -17,20 +17,23 @@ from rhoscale.system import System
 def point_predictor(system: System | Cluster, model: TrainedModel, plan: PredictionPlan) -> PredictPoints:
     """Compose descriptor, prior mean and network: Cartesian points [n, 3] in Bohr -> values at them.
 
-    The density is that of the mean weights (paper, IV.E); deviations come from one set of draws for the whole plan.
+    The density is that of the mean weights (paper, IV.E). The epistemic deviation is that of the posterior to first
+    order, or, where the plan asks for draws, that of one set of draws for the whole plan.
     """
     describe = describer(system, spec_from_dict(model.descriptor_spec))
     prior = prior_mean(system, model)
-    if plan.uncertainty:
+    if plan.uncertainty and plan.draws:
         model.drawn(plan.seed, plan.draws)  # once, before threads share them
 
     def predict_points(points: NDArray[np.float64]) -> PointPrediction:
         features = describe(points, threads=1)
         mean = prior(points, features)
-        density, _ = model.point_estimate(features, mean)
         if not plan.uncertainty:
-            return PointPrediction(density)
-        found = model.uncertainty(features, mean, draws=plan.draws, seed=plan.seed)
-        return PointPrediction(density, found.aleatoric, found.epistemic)
+            return PointPrediction(model.density(features, mean))
+        found = model.estimate(features, mean)
+        if plan.draws:
+            drawn = model.uncertainty(features, mean, draws=plan.draws, seed=plan.seed)
+            return PointPrediction(found.mean, drawn.aleatoric, drawn.epistemic)
+        return PointPrediction(found.mean, found.aleatoric, found.epistemic)
 
     return predict_points

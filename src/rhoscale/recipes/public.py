@@ -99,7 +99,7 @@ class Model:
             shape: Points along each cell vector.
             spacing: Or the largest distance of points, Bohr; with neither, the model's own grid.
             uncertainty: Whether to predict standard deviations too.
-            draws: Draws of the weights.
+            draws: Draws of the weights; 0: the spread to first order in the weights.
             seed: Of the draws.
             threads: Tiles at a time; by default all cores that may be used.
 
@@ -160,7 +160,7 @@ def predict_to_store(
         shape: Points of the output grid along each cell vector.
         spacing: Or the largest distance of its points, Bohr; with neither, the model's own grid.
         uncertainty: Whether to predict standard deviations too.
-        draws: Draws of the weights.
+        draws: Draws of the weights; 0: the spread to first order in the weights.
         seed: Of the draws.
         threads: Tiles at a time; by default all cores that may be used.
         memory: Bytes that one worker may use.

@@ -1,0 +1,255 @@
+"""A dense network and the linearised spread of its density, a block of points at a time, in the cache.
+
+Forward, the wiring of :mod:`rhoscale.models.dense_network`. For the spread the same pass keeps slopes and
+pre-activation variances, and a pass backward brings the gradients (:mod:`rhoscale.uncertainty.linearisation`).
+Tables are flat, a row is one point's; a point's results do not depend on its neighbours in a block.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rhoscale.models.inference.activations import activate, activate_with_slope
+from rhoscale.models.inference.product import LANES, Matrices, multiply, put
+
+BLOCK = 48  # points, a multiple of NARROW: what they need stays in the second-level cache
+
+_options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+_sums: dict[str, Any] = {**_options, "fastmath": {"contract", "nsz", "reassoc"}}
+_f = np.float32
+_u = np.uint64  # an index that cannot be negative: the compiler sees neighbours as neighbours
+
+
+class Network(NamedTuple):
+    """A packed network.
+
+    Values are numbered: the outputs of the hidden layers, then the inputs of the blocks after the first. The input of
+    layer l is the sum of values times coefficients; the last row belongs to the output layer.
+
+    Attributes:
+        centre: Mean of each feature, padded with zeros to an even number.
+        factor: One over its deviation, padded with zeros.
+        code: Of the activation.
+        layers: Hidden layers, then the output layer.
+        terms: How many values a layer reads [hidden + 1].
+        sources: Which [hidden + 1, most].
+        coefficients: Their factors [hidden + 1, most].
+        kept: The value that the sum itself becomes, or -1 [hidden + 1].
+    """
+
+    centre: NDArray[np.float32]
+    factor: NDArray[np.float32]
+    code: int
+    layers: Matrices
+    terms: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    coefficients: NDArray[np.float32]
+    kept: NDArray[np.int64]
+
+
+class Spread(NamedTuple):
+    """Posterior variances of a packed network.
+
+    Attributes:
+        first: First factors of the weight variances of every layer, the output's density alone.
+        second: Second factors for the hidden layers; their starts are the bias variances.
+        back: Transposed weights of the hidden layers but the first.
+        density: The output layer's weights of the density [width].
+        coefficients: Variances of the skip coefficients [hidden + 1, most].
+        fresh: Where a pass backward meets a value for the first time [hidden + 1, most].
+    """
+
+    first: Matrices
+    second: Matrices
+    back: Matrices
+    density: NDArray[np.float32]
+    coefficients: NDArray[np.float32]
+    fresh: NDArray[np.bool_]
+
+
+@njit(**_options)
+def evaluate(features, network, results):  # type: ignore[no-untyped-def]
+    """Write both outputs of features [n, inputs], float32 and not standardised, to results [n, 2]."""
+    hidden, width = len(network.terms) - 1, network.layers.columns[0]
+    inputs = np.zeros(BLOCK * max(len(network.centre), width), dtype=network.layers.weights.dtype)
+    z = np.empty(BLOCK * max(width, LANES), dtype=np.float32)
+    values = np.zeros(max(hidden, network.kept.max() + 1) * BLOCK * width, dtype=np.float32)
+    for start in range(0, len(features), BLOCK):
+        count = min(BLOCK, len(features) - start)
+        size = count * width
+        _standardise(features, start, count, network, inputs)
+        for l in range(hidden):
+            if l > 0:
+                _mix(l, network, values, size, z)
+                _round(z, size, inputs, 0)
+            multiply(inputs, 0, count, network.layers, l, z)
+            activate(network.code, z, size, values, l * BLOCK * width)
+        _mix(hidden, network, values, size, z)
+        _round(z, size, inputs, 0)
+        multiply(inputs, 0, count, network.layers, hidden, z)
+        _write(z, start, count, results)
+
+
+@njit(**_options)
+def evaluate_with_spread(features, network, spread, results):  # type: ignore[no-untyped-def]
+    """Write both outputs, the same bits as :func:`evaluate`, and the density's variance, to results [n, 3]."""
+    hidden, width = len(network.terms) - 1, network.layers.columns[0]
+    inputs = np.zeros(BLOCK * max(len(network.centre), width), dtype=network.layers.weights.dtype)
+    squares = np.zeros_like(inputs)
+    z = np.empty(BLOCK * max(width, LANES), dtype=np.float32)
+    few = np.empty(BLOCK * LANES, dtype=np.float32)
+    projected = np.zeros(hidden * BLOCK * LANES, dtype=inputs.dtype)
+    values = np.zeros(max(hidden, network.kept.max() + 1) * BLOCK * width, dtype=np.float32)
+    slopes = np.empty(hidden * BLOCK * width, dtype=np.float32)
+    gradients = np.empty(len(values), dtype=np.float32)
+    variances = np.empty(BLOCK * width, dtype=np.float32)
+    for start in range(0, len(features), BLOCK):
+        count = min(BLOCK, len(features) - start)
+        size = count * width
+        _standardise_with_squares(features, start, count, network, inputs, squares)
+        for l in range(hidden):
+            if l > 0:
+                _mix(l, network, values, size, z)
+                _round_with_squares(z, size, inputs, squares)
+            multiply(inputs, 0, count, network.layers, l, z)
+            activate_with_slope(network.code, z, size, values, slopes, l * BLOCK * width)
+            multiply(squares, 0, count, spread.first, l, few)
+            _round(few, count * LANES, projected, l * BLOCK * LANES)
+        _mix(hidden, network, values, size, z)
+        _round_with_squares(z, size, inputs, squares)
+        multiply(inputs, 0, count, network.layers, hidden, z)
+        _write(z, start, count, results)
+        multiply(squares, 0, count, spread.first, hidden, few)
+        for p in range(count):
+            results[start + p, 2] = few[p * LANES]
+        _backward(start, count, network, spread, values, slopes, projected, gradients, variances, inputs, z, results)
+
+
+@njit(forceinline=True, **_options)
+def _backward(  # type: ignore[no-untyped-def]
+    start, count, network, spread, values, slopes, projected, gradients, variances, inputs, z, results
+):
+    hidden, width = len(network.terms) - 1, network.layers.columns[0]
+    size = count * width
+    for p in range(count):
+        for i in range(_u(width)):
+            z[_u(p * width) + i] = spread.density[i]
+    _distribute(hidden, start, count, network, spread, values, gradients, z, results)
+    for l in range(hidden - 1, -1, -1):
+        at = l * BLOCK * width
+        for i in range(_u(size)):
+            z[i] = gradients[_u(at) + i] * slopes[_u(at) + i]
+        multiply(projected, l * BLOCK * LANES, count, spread.second, l, variances)
+        for p in range(count):
+            results[start + p, 2] += _weighted_squares(z, variances, p * width, width)
+        if l > 0:
+            _round(z, size, inputs, 0)
+            multiply(inputs, 0, count, spread.back, l - 1, z)
+            if network.kept[l] >= 0:
+                _add_scaled(_f(1), gradients, network.kept[l] * BLOCK * width, size, z, 0)
+            _distribute(l, start, count, network, spread, values, gradients, z, results)
+
+
+@njit(forceinline=True, **_options)
+def _standardise(features, start, count, network, inputs):  # type: ignore[no-untyped-def]
+    inner, size = len(network.centre), features.shape[1]
+    rows = features.reshape(-1)
+    for p in range(count):
+        for k in range(_u(size)):
+            x = (rows[_u((start + p) * size) + k] - network.centre[k]) * network.factor[k]
+            put(inputs, _u(p * inner) + k, x)
+        for k in range(size, inner):
+            put(inputs, _u(p * inner + k), _f(0))
+
+
+@njit(forceinline=True, **_options)
+def _standardise_with_squares(features, start, count, network, inputs, squares):  # type: ignore[no-untyped-def]
+    inner, size = len(network.centre), features.shape[1]
+    rows = features.reshape(-1)
+    for p in range(count):
+        for k in range(_u(size)):
+            x = (rows[_u((start + p) * size) + k] - network.centre[k]) * network.factor[k]
+            put(inputs, _u(p * inner) + k, x)
+            put(squares, _u(p * inner) + k, x * x)
+        for k in range(size, inner):
+            put(inputs, _u(p * inner + k), _f(0))
+            put(squares, _u(p * inner + k), _f(0))
+
+
+@njit(forceinline=True, **_options)
+def _mix(layer, network, values, size, total):  # type: ignore[no-untyped-def]
+    """Sum the values that a layer reads; keep the sum where later layers read it too."""
+    stride = BLOCK * network.layers.columns[0]
+    _scale(network.coefficients[layer, 0], values, network.sources[layer, 0] * stride, size, total, 0)
+    for t in range(1, network.terms[layer]):
+        _add_scaled(network.coefficients[layer, t], values, network.sources[layer, t] * stride, size, total, 0)
+    if network.kept[layer] >= 0:
+        _scale(_f(1), total, 0, size, values, network.kept[layer] * stride)
+
+
+@njit(forceinline=True, **_options)
+def _distribute(layer, start, count, network, spread, values, gradients, g, results):  # type: ignore[no-untyped-def]
+    """Hand the gradient at the input of a layer on to the values that it sums, and add the coefficients' share."""
+    width = network.layers.columns[0]
+    for t in range(network.terms[layer]):
+        at, factor = network.sources[layer, t] * BLOCK * width, network.coefficients[layer, t]
+        if spread.fresh[layer, t]:
+            _scale(factor, g, 0, count * width, gradients, at)
+        else:
+            _add_scaled(factor, g, 0, count * width, gradients, at)
+        if spread.coefficients[layer, t] > 0:
+            for p in range(count):
+                slope = _dot(g, p * width, values, at + p * width, width)
+                results[start + p, 2] += slope * slope * spread.coefficients[layer, t]
+
+
+@njit(forceinline=True, **_options)
+def _round(table, size, rounded, at):  # type: ignore[no-untyped-def]
+    for i in range(_u(size)):
+        put(rounded, _u(at) + i, table[i])
+
+
+@njit(forceinline=True, **_options)
+def _round_with_squares(table, size, rounded, squares):  # type: ignore[no-untyped-def]
+    for i in range(_u(size)):
+        put(rounded, i, table[i])
+        put(squares, i, table[i] * table[i])
+
+
+@njit(forceinline=True, **_options)
+def _scale(factor, a, a_at, size, b, b_at):  # type: ignore[no-untyped-def]
+    for i in range(_u(size)):
+        b[_u(b_at) + i] = factor * a[_u(a_at) + i]
+
+
+@njit(forceinline=True, **_options)
+def _add_scaled(factor, a, a_at, size, b, b_at):  # type: ignore[no-untyped-def]
+    for i in range(_u(size)):
+        b[_u(b_at) + i] += factor * a[_u(a_at) + i]
+
+
+@njit(forceinline=True, **_sums)
+def _dot(a, a_at, b, b_at, size):  # type: ignore[no-untyped-def]
+    total = _f(0)
+    for i in range(_u(size)):
+        total += a[_u(a_at) + i] * b[_u(b_at) + i]
+    return total
+
+
+@njit(forceinline=True, **_sums)
+def _weighted_squares(a, weights, at, size):  # type: ignore[no-untyped-def]
+    total = _f(0)
+    for i in range(_u(size)):
+        total += a[_u(at) + i] * a[_u(at) + i] * weights[_u(at) + i]
+    return total
+
+
+@njit(forceinline=True, **_options)
+def _write(z, start, count, results):  # type: ignore[no-untyped-def]
+    for p in range(count):
+        results[start + p, 0] = z[p * LANES]
+        results[start + p, 1] = z[p * LANES + 1]

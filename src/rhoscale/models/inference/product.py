@@ -1,0 +1,254 @@
+# ruff: noqa: ARG001  (Numba hands code generators more than most of them use)
+"""Products of activations and weights, some points times some vectors of neurons at a time, in registers.
+
+    out[p, c] = start[c] + sum_k a[p, k] w[k, c]
+
+Every point is summed on its own and in the same order, so its bits do not depend on which points share a batch with
+it: matrix libraries give no such promise. Activations are float32, or bfloat16 kept as uint16, whose pairs the processor
+multiplies and adds to float32 (AVX512-BF16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+LANES = 16
+PANEL = 4  # vectors of neurons; times WIDE points: 24 sums, 4 weights and a factor, in 32 registers
+WIDE = 6
+NARROW = 12  # points at a time where one vector of neurons is left
+
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_WORDS = ir.VectorType(ir.IntType(32), LANES)
+_INT32 = ir.IntType(32)
+_INT64 = ir.IntType(64)
+_EXACT = ("contract", "nsz")
+
+
+class _BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite does not name."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+
+_PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies pairs of bfloat16."""
+    return bool(binding.get_host_cpu_features().get("avx512bf16", False))
+
+
+def _splat(builder: Any, scalar: Any) -> Any:
+    vector = ir.VectorType(scalar.type, LANES)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_INT32, 0))
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.Constant(_WORDS, [0] * LANES))
+
+
+def _declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    return builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def _add_pair_products(builder: Any, total: Any, factor: Any, weights: Any) -> Any:
+    function = _declared(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _VECTOR, [_VECTOR, _PAIRS, _PAIRS])
+    a, b = (builder.bitcast(v, _PAIRS) for v in (factor, weights))
+    return builder.call(function, [total, a, b])
+
+
+def _add_products(builder: Any, total: Any, factor: Any, weights: Any) -> Any:
+    return builder.fadd(total, builder.fmul(factor, weights, flags=_EXACT), flags=_EXACT)
+
+
+def _tile(points: int, vectors: int) -> Callable[..., Any]:
+    """Make a Numba function for so many rows and ``vectors`` times LANES columns."""
+
+    def multiply(
+        typingctx: Any, a: Any, at: Any, stride: Any, steps: Any, w: Any, w_at: Any, start: Any, s_at: Any,
+        out: Any, o_at: Any, o_stride: Any,
+    ) -> Any:  # fmt: skip
+        pairs = a.dtype == types.uint16
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            data = [context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 4, 6, 8)]
+            a_data, w_data, s_data, o_data = data
+            element = _INT32 if pairs else ir.FloatType()
+            loaded = _WORDS if pairs else _VECTOR
+            a_base = builder.bitcast(builder.gep(a_data, [args[1]]), element.as_pointer())
+            w_base = builder.bitcast(builder.gep(w_data, [args[5]]), element.as_pointer())
+            s_base = builder.gep(s_data, [args[7]])
+            o_base = builder.gep(o_data, [args[9]])
+            row = builder.udiv(args[2], ir.Constant(_INT64, 2)) if pairs else args[2]
+            rows = [builder.mul(row, ir.Constant(_INT64, p)) for p in range(points)]
+            starts = [
+                builder.load(builder.bitcast(builder.gep(s_base, [ir.Constant(_INT64, v * LANES)]), _VECTOR.as_pointer()), align=4)
+                for v in range(vectors)
+            ]  # fmt: skip
+            before = builder.block
+            loop, after = builder.append_basic_block("inner"), builder.append_basic_block("after")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            k = builder.phi(_INT64)
+            k.add_incoming(ir.Constant(_INT64, 0), before)
+            totals = []
+            for _ in range(points):
+                for v in range(vectors):
+                    total = builder.phi(_VECTOR)
+                    total.add_incoming(starts[v], before)
+                    totals.append(total)
+            weights = []
+            first = builder.mul(k, ir.Constant(_INT64, vectors * LANES))
+            for v in range(vectors):
+                place = builder.gep(w_base, [builder.add(first, ir.Constant(_INT64, v * LANES))])
+                weights.append(builder.load(builder.bitcast(place, loaded.as_pointer()), align=4))
+            add = _add_pair_products if pairs else _add_products
+            sums = []
+            for p in range(points):
+                factor = _splat(builder, builder.load(builder.gep(a_base, [builder.add(rows[p], k)])))
+                sums += [add(builder, totals[p * vectors + v], factor, weights[v]) for v in range(vectors)]
+            following = builder.add(k, ir.Constant(_INT64, 1))
+            k.add_incoming(following, loop)
+            for total, value in zip(totals, sums, strict=True):
+                total.add_incoming(value, loop)
+            builder.cbranch(builder.icmp_unsigned("<", following, args[3]), loop, after)
+            builder.position_at_end(after)
+            for p in range(points):
+                line = builder.mul(args[10], ir.Constant(_INT64, p))
+                for v in range(vectors):
+                    place = builder.gep(o_base, [builder.add(line, ir.Constant(_INT64, v * LANES))])
+                    builder.store(sums[p * vectors + v], builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+            return context.get_dummy_value()
+
+        i = types.intp
+        return types.void(a, i, i, i, w, i, start, i, out, i, i), codegen
+
+    return intrinsic(multiply)
+
+
+_wide = _tile(WIDE, PANEL)
+_narrow = _tile(NARROW, 1)
+
+
+class Matrices(NamedTuple):
+    """Packed matrices one after the other.
+
+    Attributes:
+        weights: Of all, flat; float32, or bfloat16 as uint16.
+        places: Where each begins in ``weights``.
+        inner: Their rows, padded to an even number.
+        columns: Their columns, padded to a multiple of LANES.
+        starts: What the sums start from, float32, flat.
+        start_places: Where those of each matrix begin in ``starts``.
+    """
+
+    weights: NDArray[np.generic]
+    places: NDArray[np.int64]
+    inner: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    starts: NDArray[np.float32]
+    start_places: NDArray[np.int64]
+
+
+@njit(nogil=True, cache=True)
+def multiply(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
+    """Write the product of the first ``points`` rows, rounded up to NARROW, with matrix ``m``.
+
+    Args:
+        a: Activations, flat, a row as long as the matrix has padded rows; of the same kind of numbers as the weights.
+        at: Where their first row begins in ``a``.
+        points: Rows that matter; ``a`` and ``out`` hold a multiple of NARROW.
+        matrices: From :func:`pack`.
+        m: Which of them.
+        out: Result, flat, a row as long as the matrix has padded columns, float32.
+    """
+    inner, columns, w, s = matrices.inner[m], matrices.columns[m], matrices.places[m], matrices.start_places[m]
+    steps = inner // 2 if a.itemsize == 2 else inner
+    wide = columns // (PANEL * LANES) * (PANEL * LANES)
+    for c in range(0, wide, PANEL * LANES):
+        for p in range(0, points, WIDE):
+            _wide(
+                a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
+                out, p * columns + c, columns,
+            )  # fmt: skip
+    for c in range(wide, columns, LANES):
+        for p in range(0, points, NARROW):
+            _narrow(
+                a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
+                out, p * columns + c, columns,
+            )  # fmt: skip
+
+
+def padded(size: int, multiple: int) -> int:
+    """The size rounded up."""
+    return -(-size // multiple) * multiple
+
+
+def pack(
+    matrices: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]], *, bfloat16: bool
+) -> Matrices:
+    """Order matrices [inner, columns] with their starts [columns] for :func:`multiply`, padded with zeros."""
+    packed = [_pack(weights, bfloat16) for weights, _ in matrices]
+    inner = [padded(weights.shape[0], 2) for weights, _ in matrices]
+    columns = [padded(weights.shape[1], LANES) for weights, _ in matrices]
+    starts = [np.pad(start, (0, c - len(start))) for (_, start), c in zip(matrices, columns, strict=True)]
+    return Matrices(
+        weights=np.concatenate(packed),
+        places=np.cumsum([0, *(len(p) for p in packed)])[:-1],
+        inner=np.array(inner),
+        columns=np.array(columns),
+        starts=np.concatenate(starts).astype(np.float32),
+        start_places=np.cumsum([0, *columns])[:-1],
+    )
+
+
+def _pack(weights: NDArray[np.floating], bfloat16: bool) -> NDArray[np.generic]:
+    """Panels of columns one after the other, in each the rows, or pairs of rows, in the order of the loop."""
+    inner, columns = padded(weights.shape[0], 2), padded(weights.shape[1], LANES)
+    whole = np.zeros((inner, columns), dtype=np.float32)
+    whole[: weights.shape[0], : weights.shape[1]] = weights
+    wide = columns // (PANEL * LANES) * (PANEL * LANES)
+    ends = [*range(PANEL * LANES, wide + 1, PANEL * LANES), *range(wide + LANES, columns + 1, LANES)]
+    panels = np.split(whole, ends[:-1], axis=1)
+    if not bfloat16:
+        return np.concatenate([np.ascontiguousarray(panel).reshape(-1) for panel in panels])
+    pairs = [panel.reshape(inner // 2, 2, -1).transpose(0, 2, 1).reshape(-1) for panel in panels]
+    return to_bfloat16(np.concatenate(pairs))
+
+
+def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round float32 to bfloat16, ties to even, kept as uint16."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
+
+
+@intrinsic
+def put(typingctx: Any, table: Any, index: Any, value: Any) -> Any:
+    """``table[index] = value``, a float32, rounded to bfloat16 (ties to even) where the table is uint16."""
+    pairs = table.dtype == types.uint16
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = builder.gep(context.make_array(sig.args[0])(context, builder, args[0]).data, [args[1]])
+        value = args[2]
+        if pairs:
+            bits, half = builder.bitcast(value, _INT32), ir.Constant(_INT32, 16)
+            odd = builder.and_(builder.lshr(bits, half), ir.Constant(_INT32, 1))
+            rounded = builder.add(builder.add(bits, ir.Constant(_INT32, 0x7FFF)), odd)
+            value = builder.trunc(builder.lshr(rounded, half), ir.IntType(16))
+        builder.store(value, place)
+        return context.get_dummy_value()
+
+    return types.void(table, index, types.float32), codegen
