@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from rhoscale.cli.app import app
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import DescriptorSpec, ScalarProducts, Smooth, describe
-from rhoscale.descriptors.scalar_products.reference import describe_reference
+from rhoscale.descriptors.scalar_products.reference import describe_reference, nearest
 from rhoscale.descriptors.smooth import AngularSet, RadialSet, describe_by_definition
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.superposition import SuperpositionEngine
@@ -299,6 +300,27 @@ def test_the_largest_smooth_descriptor_holds_every_candidate(axes: SmoothAxes) -
     for _ in range(50):
         small = axes.spec(AL, {name: rng.choice(values).item() for name, values in axes.coordinates.items()})
         assert len(columns_within(small, largest)) == small.size
+
+
+def test_triple_products_of_the_benchmark_follow_from_cosines() -> None:
+    source = spec_from_file_location("triple_products", RECIPES.parent / "benchmarks" / "triple_products.py")
+    assert source is not None
+    assert source.loader is not None
+    benchmark = module_from_spec(source)
+    source.loader.exec_module(benchmark)
+    sites = np.concatenate([THERMAL.positions + 7.65 * np.array(shift) for shift in np.ndindex(2, 2, 2)])
+    sites += np.random.default_rng(3).normal(0, 0.1, sites.shape)
+    system = System(15.3 * np.eye(3), sites, ["Al"] * 32)
+    points = np.random.default_rng(4).random((5, 3)) * 15.3
+    found = benchmark.triple_products(points, system, ScalarProducts(AL, 20, 4, 3)).reshape(5, 4, 3)
+    assert np.ptp(found) > 0.5
+    for point, products in zip(points, found, strict=True):
+        for vector, each in zip(nearest(system, "Al", point, 4), products, strict=True):
+            around = vector + nearest(system, "Al", point + vector, 3, without_itself=True)
+            for pair, value in zip(([0, 1], [0, 2], [1, 2]), each, strict=True):
+                three = np.array([vector, *around[pair]])
+                u = three / np.linalg.norm(three, axis=1, keepdims=True)
+                assert value**2 == pytest.approx(np.linalg.det(u @ u.T), abs=1e-9)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
 from rhoscale.recipes import training_data as data
 from rhoscale.recipes.selection_plan import SelectConfig
 from rhoscale.selection import columns_within
+from rhoscale.selection.columns import Columns
 from rhoscale.training import ShuffledBatches, fit
 
 SpecScore = Callable[[DescriptorSpec], float]
@@ -55,34 +56,48 @@ def network_score(
 
     def score(spec: DescriptorSpec) -> float:
         columns = columns_within(spec, largest)
-        chosen = replace(points, features=points.features[:, columns])
-        scaling = Scaling.of(chosen.features, chosen.residual)
-        network = config.network.network(spec.size)
-        start = network.initial(torch.Generator().manual_seed(config.fit.seed))
-        posterior = mean_field(
-            start, stochastic_names(network, config.posterior.stochastic), config.posterior.initial_deviation
-        )
-        found = fit(
-            network,
-            posterior,
-            ShuffledBatches(*data.tensors(chosen, scaling), min(config.batch, len(chosen)), config.fit.seed),
-            prior=normal_prior(posterior.means, config.posterior.prior_deviation),
-            data_count=count,
-            settings=config.fit,
-            validate=_root_mean_square(network, scaling, grids, columns),
-        )
-        error = found.history[found.best_epoch].validation
-        assert error is not None
-        return error
+        return short_fit_error(config, with_columns(points, columns), [with_columns(g, columns) for g in grids], count)
 
     return score
 
 
-def _root_mean_square(
-    network: DenseNet, scaling: Scaling, grids: Sequence[PointSet], columns: np.ndarray
-) -> Callable[[Parameters], float]:
+def with_columns(points: PointSet, columns: Columns) -> PointSet:
+    """The same points with some of their features."""
+    return replace(points, features=points.features[:, columns])
+
+
+def short_fit_error(config: SelectConfig, points: PointSet, grids: Sequence[PointSet], effective_data: float) -> float:
+    """Fit a network to points; the lowest root mean square error on validation points after an epoch, e/Bohr^3.
+
+    Args:
+        config: Network, posterior and fit.
+        points: To train on.
+        grids: Validation points of each snapshot.
+        effective_data: Number of data that the divergence is weighed against.
+    """
+    scaling = Scaling.of(points.features, points.residual)
+    network = config.network.network(points.features.shape[1])
+    start = network.initial(torch.Generator().manual_seed(config.fit.seed))
+    posterior = mean_field(
+        start, stochastic_names(network, config.posterior.stochastic), config.posterior.initial_deviation
+    )
+    found = fit(
+        network,
+        posterior,
+        ShuffledBatches(*data.tensors(points, scaling), min(config.batch, len(points)), config.fit.seed),
+        prior=normal_prior(posterior.means, config.posterior.prior_deviation),
+        data_count=effective_data,
+        settings=config.fit,
+        validate=_root_mean_square(network, scaling, grids),
+    )
+    error = found.history[found.best_epoch].validation
+    assert error is not None
+    return error
+
+
+def _root_mean_square(network: DenseNet, scaling: Scaling, grids: Sequence[PointSet]) -> Callable[[Parameters], float]:
     """Parameters -> root mean square error over all points of all snapshots, electrons per Bohr^3."""
-    features = scaling.features(torch.from_numpy(np.concatenate([g.features[:, columns] for g in grids])))
+    features = scaling.features(torch.from_numpy(np.concatenate([g.features for g in grids])))
     truth = np.concatenate([g.density for g in grids])
 
     def error(parameters: Parameters) -> float:
@@ -101,7 +116,7 @@ def _batches(sets: Iterable[PointSet]) -> Iterator[Batch]:
             yield points.features[part], points.density[part], points.weights[part]
 
 
-def _block(equations: NormalEquations, columns: np.ndarray) -> NormalEquations:
+def _block(equations: NormalEquations, columns: Columns) -> NormalEquations:
     """The moments of some features, the target and the constant."""
     features = len(equations.reference) - 1
     kept = np.concatenate([columns, [features, features + 1]])
