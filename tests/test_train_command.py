@@ -88,7 +88,7 @@ def test_a_recipe_becomes_a_judged_model(toy_data: Path, tmp_path: Path) -> None
     assert model.pseudopotentials["Al"].valence == 3.0
     assert set(model.range) == {
         "largest_total", "largest_epistemic", "l1_ratio_low", "l1_ratio_high", "largest_electrons_off",
-        "smallest_distance",
+        "smallest_distance", "leverage_quantile", "leverage_share",
     }  # fmt: skip
     assert 3.0 < model.range["smallest_distance"] < 5.4
     assert model.recalibration is not None

@@ -26,8 +26,10 @@ from rhoscale.models.scaling import Scaling
 from rhoscale.models.trained import PRIOR_MEANS, TrainedModel
 from rhoscale.system import PseudopotentialIdentity
 from rhoscale.uncertainty import Recalibration
+from rhoscale.uncertainty.leverage import Leverage
 
 FORMAT = "rhoscale-model-1"
+FORMAT_WITH_LEVERAGE = "rhoscale-model-2"  # one table and two arrays more
 CARD = "card.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -44,7 +46,7 @@ def save_trained(model: TrainedModel, folder: str | Path, *, force: bool = False
     core = _core(model)
     weights = save_tensors(_tensors(model), metadata={"card": content_hash(core)})
     card = {
-        "format": FORMAT,
+        "format": FORMAT if model.leverage is None else FORMAT_WITH_LEVERAGE,
         **core,
         "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest()},
         "card": dict(model.card),
@@ -102,8 +104,10 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{path} is not a readable model card ({error}); expected a folder with {CARD} and {WEIGHTS}, as "
             f"`rhoscale train` writes it; check the path"
         ) from error
-    if card.get("format") != FORMAT:
-        raise FormatError(f"{path} has format {card.get('format')!r}; expected {FORMAT!r}; check the path")
+    if card.get("format") not in (FORMAT, FORMAT_WITH_LEVERAGE):
+        raise FormatError(
+            f"{path} has format {card.get('format')!r}; expected {FORMAT!r} or {FORMAT_WITH_LEVERAGE!r}; check the path"
+        )
     return card
 
 
@@ -132,6 +136,7 @@ _CORE = (
     "pseudopotentials",
     "range",
     "recalibration",
+    "leverage",
 )
 
 
@@ -148,6 +153,7 @@ def _core(model: TrainedModel) -> dict[str, Any]:
         "pseudopotentials": {e: p.to_dict() for e, p in sorted(model.pseudopotentials.items())},
         "range": dict(model.range),
         "recalibration": None if model.recalibration is None else model.recalibration.to_dict(),
+        "leverage": None if model.leverage is None else {"sha256": _arrays_hash(model.leverage.to_arrays())},
     }
     return dict(plain(core))
 
@@ -158,6 +164,9 @@ def _tensors(model: TrainedModel) -> dict[str, torch.Tensor]:
         "log_deviation": model.posterior.log_deviations,
         "feature": {"mean": model.scaling.feature_mean, "deviation": model.scaling.feature_deviation},
         "prior": {name: torch.from_numpy(np.array(values)) for name, values in model.prior_arrays.items()},
+        "leverage": {}
+        if model.leverage is None
+        else {name: torch.from_numpy(values) for name, values in model.leverage.to_arrays().items()},
     }
     return {
         f"{part}/{name}": tensor.detach().cpu().contiguous()
@@ -174,7 +183,13 @@ def _assembled(
             f"the card of model {card['name']!r} was edited, or belongs to other weights; expected the tables that "
             f"were saved (only [card] may be changed); restore it or train again"
         )
-    parts: dict[str, dict[str, torch.Tensor]] = {"mean": {}, "log_deviation": {}, "feature": {}, "prior": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {
+        "mean": {},
+        "log_deviation": {},
+        "feature": {},
+        "prior": {},
+        "leverage": {},
+    }
     for key, tensor in tensors.items():
         part, name = key.split("/", 1)
         parts[part][name] = tensor
@@ -188,6 +203,12 @@ def _assembled(
         raise ModelError(
             f"the tables of the prior mean {kind!r} of model {card['name']!r} are not those it was trained with; "
             f"expected hash {card['prior_mean'].get('sha256')}; copy the whole model again"
+        )
+    leverage_arrays = {name: tensor.numpy() for name, tensor in parts["leverage"].items()}
+    if card.get("leverage") != ({"sha256": _arrays_hash(leverage_arrays)} if leverage_arrays else None):
+        raise ModelError(
+            f"the range of features of model {card['name']!r} is not the one that it was trained with; copy the whole "
+            f"model again"
         )
     recalibration = card.get("recalibration")
     return TrainedModel(
@@ -203,6 +224,7 @@ def _assembled(
         prior_arrays=prior_arrays,
         range=card.get("range", {}),
         recalibration=None if recalibration is None else Recalibration.from_dict(recalibration),
+        leverage=Leverage.from_arrays(leverage_arrays) if leverage_arrays else None,
         card=card.get("card", {}),
     )
 

@@ -19,6 +19,7 @@ from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
 from rhoscale.system import PseudopotentialIdentity
 from rhoscale.uncertainty import Recalibration, Uncertainty, decompose
+from rhoscale.uncertainty.leverage import Leverage
 
 FloatArray = NDArray[np.float32]
 
@@ -69,6 +70,7 @@ class TrainedModel:
         prior_arrays: Tables of the prior mean; they travel with the model.
         range: Thresholds from validation snapshots (``largest_total``, ``largest_epistemic``, ...).
         recalibration: Factors on the uncertainties, or None.
+        leverage: Tells features that are far from those of training, or None.
         card: Data, settings, errors and validity, for people.
     """
 
@@ -84,6 +86,7 @@ class TrainedModel:
     prior_arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     range: Mapping[str, float] = field(default_factory=dict)
     recalibration: Recalibration | None = None
+    leverage: Leverage | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     _drawn: dict[tuple[int, int], list[DrawnNetwork]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -186,9 +189,12 @@ class TrainedModel:
             fields[:, part] = found.mean, found.aleatoric, found.epistemic, found.total
         return Uncertainty(_added(fields[0], prior), fields[1], fields[2], fields[3])
 
-    def recalibrated(self, raw: Uncertainty, features: FloatArray) -> Uncertainty:  # noqa: ARG002
+    def recalibrated(self, raw: Uncertainty, features: FloatArray) -> Uncertainty:
         """Apply the recalibration, where the model has one, at points with the given features."""
-        return raw if self.recalibration is None else self.recalibration(raw)
+        if self.recalibration is None:
+            return raw
+        far = self.leverage if self.recalibration.leverage > 0 else None
+        return self.recalibration(raw, None if far is None else far(features))
 
     def _check(self, features: FloatArray, prior: NDArray[np.floating] | None) -> None:
         if features.ndim != 2 or features.shape[1] != self.network.inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,11 @@ from rhoscale.datasets.store import SnapshotStore
 from rhoscale.errors import DatasetError
 from rhoscale.models import TrainedModel
 from rhoscale.prediction.refusals import closest_pair
-from rhoscale.recipes.judge import judge_snapshot
+from rhoscale.recipes.feature_range import feature_range
+from rhoscale.recipes.judge import Judged, judge_snapshot
 from rhoscale.recipes.training_data import Labelled, select
 from rhoscale.recipes.training_plan import DataConfig
-from rhoscale.uncertainty import fit_recalibration
+from rhoscale.uncertainty import Recalibration, fit_recalibration
 
 FARTHEST_PAIR = 20.0  # Bohr; beyond the nearest-neighbour distance of any bulk material
 
@@ -64,22 +66,22 @@ def calibration_snapshots(store: SnapshotStore, config: DataConfig) -> Labelled 
 def calibrated(
     model: TrainedModel, held_out: Labelled, training: Labelled, draws: int, *, recalibrate: bool = True
 ) -> TrainedModel:
-    """The model with its recalibration and its range, both from trajectories that the weights were not fitted to.
+    """The model with its recalibration and its range, from trajectories that the weights were not fitted to.
 
     ``range`` holds ``largest_total`` and ``largest_epistemic`` (electrons per Bohr^3, over all points of the
     held-out snapshots), ``l1_ratio_low`` and ``l1_ratio_high`` (smallest and largest ratio of true to expected L1
-    over the snapshots), ``largest_electrons_off`` (of the raw electron count, relative) and ``smallest_distance`` (of
-    two atoms in training, Bohr).
+    over the snapshots), ``largest_electrons_off`` (of the raw electron count, relative) and, of the training snapshots,
+    ``smallest_distance`` (of two atoms, Bohr) and ``leverage_quantile`` (that a hundredth of the points exceeds) and
+    ``leverage_share`` (the largest share of points of one snapshot that do).
     """
-    raw = replace(model, recalibration=None)
+    known = feature_range(model, training)
+    raw = replace(model, recalibration=None, leverage=known.leverage)
     judged = [judge_snapshot(raw, s, draws=draws) for s in held_out.snapshots]
     found = raw
     if recalibrate:
-        parts = [(j.differences, j.uncertainty.aleatoric, j.uncertainty.epistemic) for j in judged]
-        errors, aleatoric, epistemic = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        found = replace(raw, recalibration=fit_recalibration(errors, aleatoric, epistemic))
+        found = replace(raw, recalibration=_recalibration(judged, known.scale))
     if found.recalibration is not None:
-        judged = [replace(j, uncertainty=found.recalibration(j.uncertainty)) for j in judged]
+        judged = [replace(j, uncertainty=found.recalibration(j.uncertainty, j.leverage)) for j in judged]
     ratios = [j.errors.l1 / j.expected_l1 for j in judged]
     pairs = [closest_pair(s.system, FARTHEST_PAIR) for s in training.snapshots]
     return replace(
@@ -91,5 +93,14 @@ def calibrated(
             "l1_ratio_high": max(ratios),
             "largest_electrons_off": max(abs(j.errors.electrons / j.errors.electrons_reference - 1.0) for j in judged),
             "smallest_distance": min(pair[0] for pair in pairs if pair is not None),
+            "leverage_quantile": known.quantile,
+            "leverage_share": known.share,
         },
     )
+
+
+def _recalibration(judged: Sequence[Judged], scale: float) -> Recalibration:
+    parts = [(j.differences, j.uncertainty.aleatoric, j.uncertainty.epistemic) for j in judged]
+    errors, aleatoric, epistemic = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    far = np.concatenate([j.leverage for j in judged if j.leverage is not None])
+    return fit_recalibration(errors, aleatoric, epistemic, far, scale)

@@ -28,6 +28,8 @@ class Judged:
         baselines: Errors of ``prior_mean`` (the model's, alone) and of ``promolecule``, where there are such.
         differences: Point estimate minus label at the points where uncertainties were computed [m], e/Bohr^3.
         uncertainty: At the same points.
+        leverage: At the same points [m], or None where the model does not know it.
+        points: Their positions [m, 3], Bohr.
         sigma_to_l1: Factor from the mean total deviation to the L1 per electron of a Gaussian of that size.
     """
 
@@ -35,6 +37,8 @@ class Judged:
     baselines: Mapping[str, FieldErrors]
     differences: NDArray[np.float64]
     uncertainty: Uncertainty
+    leverage: NDArray[np.float32] | None
+    points: NDArray[np.float64]
     sigma_to_l1: float
 
     @property
@@ -80,5 +84,7 @@ def judge_snapshot(
         baselines={name: field_errors(field, reference, snapshot.electrons) for name, field in fields.items()},
         differences=density[chosen].astype(np.float64) - reference.values.reshape(-1)[chosen],
         uncertainty=model.uncertainty(features[chosen], part, draws=draws, seed=seed),
+        leverage=None if model.leverage is None else model.leverage(features[chosen]),
+        points=positions[chosen],
         sigma_to_l1=float(np.sqrt(2.0 / np.pi)) * snapshot.system.volume / snapshot.electrons,
     )

@@ -12,63 +12,81 @@ from scipy.optimize import minimize
 from rhoscale.errors import InputError
 from rhoscale.uncertainty.decomposition import Uncertainty
 
+Numbers = NDArray[np.floating]
+
 
 @dataclass(frozen=True)
 class Recalibration:
-    """Two factors and a floor,
+    """Two factors and one of two scales,
 
-        sigma_al'^2 = (a sigma_al)^2 + f^2,    sigma_ep' = e sigma_ep.
+        sigma_al'^2 = (a sigma_al)^2 + f^2,    sigma_ep'^2 = (e sigma_ep)^2 + (l h)^2,
+
+    where h is the leverage of the features (1 on average in training). Models that know it have f = 0, others l = 0.
 
     Attributes:
         aleatoric: Factor a on the noise.
         epistemic: Factor e on the spread of the draws.
         floor: Noise f below which no point is trusted, electrons per Bohr^3.
+        leverage: Deviation l that a point of mean leverage has because the linear part leaves out its second order,
+            electrons per Bohr^3.
     """
 
     aleatoric: float = 1.0
     epistemic: float = 1.0
     floor: float = 0.0
+    leverage: float = 0.0
 
     def noise(self, aleatoric: NDArray[np.float32]) -> NDArray[np.float32]:
         """Apply the first line to predicted noise, electrons per Bohr^3."""
         return np.asarray(np.hypot(np.float32(self.aleatoric) * aleatoric, np.float32(self.floor)))
 
-    def __call__(self, raw: Uncertainty) -> Uncertainty:
-        """Apply both lines; the mean stays."""
+    def __call__(self, raw: Uncertainty, leverage: NDArray[np.float32] | None = None) -> Uncertainty:
+        """Apply both lines at points of a leverage [n]; without it l h is left out. The mean stays."""
         noise = self.noise(raw.aleatoric)
         spread = np.float32(self.epistemic) * raw.epistemic
+        if leverage is not None:
+            spread = np.hypot(spread, np.float32(self.leverage) * leverage)
         return Uncertainty(raw.mean, noise, spread, np.hypot(noise, spread))
 
     def to_dict(self) -> dict[str, float]:
-        """The three numbers as plain values."""
-        return {"aleatoric": self.aleatoric, "epistemic": self.epistemic, "floor": self.floor}
+        """The numbers as plain values."""
+        return {
+            "aleatoric": self.aleatoric,
+            "epistemic": self.epistemic,
+            "floor": self.floor,
+            "leverage": self.leverage,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> Recalibration:
-        """Rebuild from :meth:`to_dict`."""
-        return cls(float(values["aleatoric"]), float(values["epistemic"]), float(values["floor"]))
+        """Rebuild from :meth:`to_dict`; without ``leverage`` it is 0."""
+        known = {"leverage": 0.0, **values}
+        return cls(*(float(known[name]) for name in ("aleatoric", "epistemic", "floor", "leverage")))
 
 
 def fit_recalibration(
-    errors: NDArray[np.floating], aleatoric: NDArray[np.floating], epistemic: NDArray[np.floating]
+    errors: Numbers, aleatoric: Numbers, epistemic: Numbers, leverage: Numbers | None = None, scale: float = 0.0
 ) -> Recalibration:
-    """Choose the three numbers that make validation errors most likely.
+    """Choose the numbers that make held-out errors most likely.
 
-        maximise  sum_i log N(error_i | 0, a^2 al_i^2 + e^2 ep_i^2 + f^2),    e >= 1
+        maximise  sum_i log N(error_i | 0, a^2 al_i^2 + e^2 ep_i^2 + l^2 h_i^2 + f^2),    e >= 1
 
-    On trajectories like the training ones the noise explains nearly everything, and an unbounded fit would switch the
-    epistemic part off (measured: e = 0), which is there for structures that are not like them. So it is never
-    made smaller.
+    over a, e and f or, where the leverage has a scale l, over a and e with f = 0. On trajectories like the training
+    ones the noise explains nearly everything, and an unbounded fit would switch the epistemic part off (measured: e =
+    0), which is there for structures that are not like them. So it is never made smaller, and l is not chosen here.
 
     Args:
-        errors: Prediction minus reference on validation snapshots [n], electrons per Bohr^3.
+        errors: Prediction minus reference on held-out snapshots [n], electrons per Bohr^3.
         aleatoric: Predicted noise [n], same unit.
         epistemic: Predicted spread of the draws [n], same unit.
+        leverage: h [n], 1 on average in training; None where the model does not know it.
+        scale: l, electrons per Bohr^3.
 
     Raises:
         InputError: Fewer than ten errors, or values that are not finite.
     """
-    stacked = np.stack([np.asarray(errors), np.asarray(aleatoric), np.asarray(epistemic)]).astype(np.float64)
+    far = np.zeros(np.shape(errors)) if leverage is None else scale * np.asarray(leverage, dtype=np.float64)
+    stacked = np.stack([np.asarray(errors), np.asarray(aleatoric), np.asarray(epistemic), far]).astype(np.float64)
     if stacked.ndim != 2 or stacked.shape[1] < 10 or not np.isfinite(stacked).all():
         raise InputError(
             f"recalibration got arrays of shape {stacked.shape[1:]}; expected at least ten finite errors with their "
@@ -81,10 +99,11 @@ def fit_recalibration(
             "check that validation snapshots are not predicted from themselves"
         )
     squares = (stacked / unit) ** 2
+    floor = 0.0 if scale > 0 else 1.0
 
     def loss(log_squares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        factors = np.exp(log_squares)
-        variance = factors[0] * squares[1] + factors[1] * squares[2] + factors[2] + 1e-12
+        factors = np.exp(log_squares) * np.array([1.0, 1.0, floor])
+        variance = factors[0] * squares[1] + factors[1] * squares[2] + squares[3] + factors[2] + 1e-12
         slope = 0.5 * (1.0 / variance - squares[0] / variance**2)
         gradient = np.array([np.mean(slope * squares[1]), np.mean(slope * squares[2]), np.mean(slope)]) * factors
         return float(np.mean(0.5 * np.log(variance) + 0.5 * squares[0] / variance)), gradient
@@ -93,4 +112,4 @@ def fit_recalibration(
     bounds = [(-12.0, 12.0), (0.0, 12.0), (-12.0, 12.0)]
     best = min((minimize(loss, s, jac=True, method="L-BFGS-B", bounds=bounds) for s in starts), key=lambda r: r.fun)
     factor = np.exp(0.5 * best.x)
-    return Recalibration(float(factor[0]), float(factor[1]), float(factor[2] * unit))
+    return Recalibration(float(factor[0]), float(factor[1]), floor * float(factor[2] * unit), float(scale))

@@ -1,0 +1,156 @@
+"""How far features are from those of training, and what a model makes of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ortho_group
+
+from rhoscale.datasets.split import Record
+from rhoscale.errors import ModelError
+from rhoscale.metrics import coverage
+from rhoscale.models import TrainedModel, load_trained, save_trained
+from rhoscale.recipes.feature_range import feature_range
+from rhoscale.recipes.training_data import Labelled
+from rhoscale.snapshot import Snapshot
+from rhoscale.uncertainty import Recalibration, fit_recalibration
+from rhoscale.uncertainty.leverage import Leverage
+from toy_model import thermal_aluminium, toy_snapshot
+
+RNG = np.random.default_rng(0)
+MIX = RNG.normal(size=(6, 6))
+TRAINING = RNG.normal(size=(20_000, 6)) @ MIX + 3.0
+
+
+def _fitted(features: np.ndarray) -> Leverage:
+    return Leverage.of(features.mean(axis=0), np.cov(features.T, bias=True))
+
+
+def test_leverage_is_one_on_average_in_training_and_largest_far_away() -> None:
+    found = _fitted(TRAINING)(TRAINING)
+    assert found.mean() == pytest.approx(1.0, rel=1e-4)
+    assert found.std() > 0.1
+    assert _fitted(TRAINING)(TRAINING[:1] + 100.0)[0] > 50 * found.max()
+
+
+def test_leverage_is_the_diagonal_of_the_hat_matrix_of_ridge_regression() -> None:
+    """H = Z (Z^T Z + n lambda)^-1 Z^T with standardised features Z; lambda is the module's own."""
+    rows = TRAINING[:300]
+    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    hat = standard @ np.linalg.solve(standard.T @ standard + 300 * 0.01 * np.eye(6), standard.T)
+    expected = 300 * np.diag(hat) / np.trace(hat)
+    np.testing.assert_allclose(_fitted(rows)(rows), expected, rtol=2e-3)
+
+
+@given(seed=st.integers(0, 100))
+def test_leverage_does_not_know_the_units_of_the_features(seed: int) -> None:
+    units = np.exp(np.random.default_rng(seed).normal(0.0, 3.0, 6))
+    before, after = _fitted(TRAINING)(TRAINING[:50]), _fitted(TRAINING * units)(TRAINING[:50] * units)
+    assert np.ptp(before) > 0.5
+    np.testing.assert_allclose(after, before, rtol=2e-3)
+
+
+def test_leverage_grows_with_the_square_of_the_distance() -> None:
+    fitted, direction = _fitted(TRAINING), ortho_group.rvs(6, random_state=1)[:1]
+    near, far = (fitted(TRAINING.mean(axis=0) + step * direction)[0] for step in (1.0, 3.0))
+    assert far == pytest.approx(9.0 * near, rel=1e-3)
+
+
+def test_a_constant_feature_says_nothing() -> None:
+    wider = np.column_stack([TRAINING, np.full(len(TRAINING), 7.0)])
+    np.testing.assert_allclose(_fitted(wider)(wider[:20]), _fitted(TRAINING)(TRAINING[:20]), rtol=1e-4)
+
+
+def test_features_of_another_descriptor_are_refused() -> None:
+    with pytest.raises(ModelError, match="range is that of 6 features"):
+        _fitted(TRAINING)(np.ones((3, 5)))
+    with pytest.raises(ModelError, match="lacks the array"):
+        Leverage.from_arrays({"centre": np.ones(3)})
+
+
+def test_recalibration_leaves_the_noise_to_itself_where_the_leverage_explains_the_rest() -> None:
+    rng = np.random.default_rng(1)
+    aleatoric, epistemic, leverage = rng.uniform(1, 2, 50_000), rng.exponential(0.5, 50_000), rng.exponential(1, 50_000)
+    true = np.sqrt((0.9 * aleatoric) ** 2 + (1.5 * epistemic) ** 2 + (0.8 * leverage) ** 2)
+    errors = true * rng.standard_normal(50_000)
+    found = fit_recalibration(errors, aleatoric, epistemic, leverage, 0.8)
+    assert (found.floor, found.leverage) == (0.0, 0.8)
+    assert found.aleatoric == pytest.approx(0.9, rel=0.05)
+    assert found.epistemic == pytest.approx(1.5, rel=0.1)
+    without = fit_recalibration(errors, aleatoric, epistemic)
+    far = leverage > 4
+    shares = []
+    for factors, spread in ((found, found.leverage * leverage), (without, np.full(50_000, without.floor))):
+        sigma = np.sqrt((factors.aleatoric * aleatoric) ** 2 + (factors.epistemic * epistemic) ** 2 + spread**2)
+        shares.append(coverage(errors[far], sigma[far])[0.95])
+    assert shares[0] == pytest.approx(0.95, abs=0.02)
+    assert shares[1] < 0.85
+
+
+def test_recalibrations_written_before_the_leverage_are_still_read() -> None:
+    old = {"aleatoric": 1.1, "epistemic": 2.0, "floor": 1e-5}
+    assert Recalibration.from_dict(old) == Recalibration(1.1, 2.0, 1e-5, 0.0)
+
+
+def _record(number: int, kind: str, temperature: float) -> Record:
+    return Record(f"t{number}", "", "b", "train", (), f"x{number}", "Al4", 4, kind, temperature, 0.0)
+
+
+@pytest.fixture(scope="module")
+def training() -> Labelled:
+    """Cold cells, and hot ones that a fit to the cold has not seen the like of."""
+    amplitudes = [0.1] * 4 + [0.4] * 3
+    snapshots: list[Snapshot] = [toy_snapshot(thermal_aluminium(i, amplitude=a)) for i, a in enumerate(amplitudes)]
+    records = tuple(_record(i, "bulk", 300.0 if a < 0.2 else 1500.0) for i, a in enumerate(amplitudes))
+    return Labelled(records, tuple(snapshots))
+
+
+def _with_linear_prior(model: TrainedModel) -> TrainedModel:
+    size = model.network.inputs
+    rest = {"linear.centre": np.zeros(size), "linear.offset_and_strength": np.array([0.03, 1e-6])}
+    return replace(model, prior_mean="linear", prior_arrays={"linear.coefficients": np.zeros(size), **rest})
+
+
+def test_the_scale_is_what_a_linear_fit_adds_where_it_has_not_been(toy_model: Path, training: Labelled) -> None:
+    model = load_trained(toy_model)
+    known = feature_range(_with_linear_prior(model), training)
+    assert 0 < known.scale < 0.03  # electrons per Bohr^3: below the mean density
+    assert 1 < known.quantile < 30
+    assert 0.01 <= known.share < 0.2
+    cold = Labelled(training.records[:4], training.snapshots[:4])
+    assert feature_range(_with_linear_prior(model), cold).scale == 0.0  # all of one kind: nothing to leave out
+    assert feature_range(model, training).scale == 0.0  # and no linear part, nothing that it leaves out
+
+
+def test_a_model_with_leverage_comes_back_the_same_and_a_swapped_range_is_refused(
+    toy_model: Path, training: Labelled, tmp_path: Path
+) -> None:
+    plain = load_trained(toy_model)
+    assert 'format = "rhoscale-model-1"' in (toy_model / "card.toml").read_text()
+    known = feature_range(plain, training)
+    model = replace(plain, leverage=known.leverage, recalibration=Recalibration(1.0, 1.0, 0.0, 1e-4))
+    folder = save_trained(model, tmp_path / "model")
+    assert 'format = "rhoscale-model-2"' in (folder / "card.toml").read_text()
+    again = load_trained(folder)
+    assert again.recalibration == model.recalibration
+    assert again.leverage is not None
+    features = np.abs(np.random.default_rng(2).normal(5, 2, (100, plain.network.inputs))).astype(np.float32)
+    np.testing.assert_array_equal(again.leverage(features), known.leverage(features))
+    raised, before = (m.uncertainty(features, draws=4) for m in (again, plain))
+    expected = np.hypot(before.epistemic, 1e-4 * known.leverage(features))
+    np.testing.assert_allclose(raised.epistemic, expected, rtol=1e-5)
+    assert (raised.epistemic > before.epistemic).all()
+    np.testing.assert_allclose(raised.total**2, raised.aleatoric**2 + raised.epistemic**2, rtol=1e-4)
+    other = replace(model, leverage=Leverage(known.leverage.centre + 1, known.leverage.whitening))
+    wrong = save_trained(other, tmp_path / "other")
+    hashes = [
+        next(x for x in (f / "card.toml").read_text().split("\n[") if x.startswith("leverage]"))
+        for f in (folder, wrong)
+    ]
+    card = (wrong / "card.toml").read_text().replace(hashes[1], hashes[0])
+    (wrong / "card.toml").write_text(card)
+    with pytest.raises(ModelError, match="edited"):
+        load_trained(wrong)
