@@ -76,7 +76,7 @@ def fit_birch_murnaghan(
     offset = float(e.min())  # totals of -66 Ha would drown differences of 1e-6 Ha in the fit's own tolerances
     fit = EquationOfState(v, e - offset, eos="birchmurnaghan")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # a search that leaves V > 0 ends below
             warnings.simplefilter("ignore", OptimizeWarning)  # of a perfect fit, which has no covariance
             fit.fit(warn=False)
     except RuntimeError as error:
