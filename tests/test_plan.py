@@ -68,6 +68,36 @@ def test_a_tile_that_does_not_fit_is_refused_with_one_that_does() -> None:
     assert _plan((800, 800, 800), memory=0.03 * GIB, tile_shape=shape).tile_shape == shape
 
 
+def test_memory_of_a_worker_does_not_grow_with_the_crystal() -> None:
+    needed = []
+    for repeats, edge in ((10, 800), (80, 6400)):  # 4e3 and 2e6 aluminium atoms on as fine a grid
+        atoms = System(np.eye(3) * 7.65 * repeats, np.zeros((4 * repeats**3, 3)), ["Al"] * (4 * repeats**3))
+        plan = plan_prediction(atoms, Grid(atoms.cell, (edge,) * 3), WORK, model="toy", model_hash="0")
+        assert plan.tile_shape == (128, 128, 128)
+        needed.append(plan.bytes_per_worker)
+    assert needed[1] == pytest.approx(needed[0], rel=1e-3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SHAPES, st.none() | st.tuples(*[st.integers(6, 400)] * 3))
+def test_chunks_divide_a_tile_and_hold_whole_blocks(
+    shape: tuple[int, int, int], tile_shape: tuple[int, int, int] | None
+) -> None:
+    plan = _plan(shape, tile_shape=tile_shape)
+    for tile, chunk, block in zip(plan.tile_shape, plan.chunk_shape, plan.block_shape, strict=True):
+        assert tile % chunk == 0
+        assert chunk % block == 0
+        assert chunk == block or chunk <= 64
+    assert _plan((800, 800, 800)).chunk_shape == (64, 64, 64)
+
+
+def test_the_size_of_a_tile_and_of_the_store_are_those_of_their_values() -> None:
+    plan, bare = _plan((800, 800, 800)), _plan((800, 800, 800), uncertainty=False)
+    assert plan.bytes_per_tile == 128**3 * (4 + 2 + 2)
+    assert bare.bytes_per_tile == 128**3 * 4
+    assert plan.disk_bytes == pytest.approx(800**3 * 8, rel=0.01)
+
+
 def test_one_draw_is_refused() -> None:
     with pytest.raises(InputError, match="1 draws have no spread; expected at least 2"):
         _plan((24, 24, 24), draws=1)
@@ -76,7 +106,16 @@ def test_one_draw_is_refused() -> None:
 
 def test_it_prints_grids_tiles_memory_and_disk() -> None:
     text = str(_plan((25, 25, 25), output_shape=(60, 60, 60)))
-    for part in ("25 x 25 x 25 = 15,625 points", "60 x 60 x 60", "tiles", "GiB a worker", "disk", "halo 9 Bohr"):
+    for part in (
+        "MiB each",
+        "rounding",
+        "25 x 25 x 25 = 15,625 points",
+        "60 x 60 x 60",
+        "tiles",
+        "GiB a worker",
+        "disk",
+        "halo 9 Bohr",
+    ):
         assert part in text
 
 

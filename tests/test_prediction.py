@@ -19,13 +19,21 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 from rhoscale.density import Density
-from rhoscale.errors import EmptyDensityError, FormatError, InputError, ModelError, OutputError, StructureError
+from rhoscale.errors import (
+    EmptyDensityError,
+    FormatError,
+    InputError,
+    ModelError,
+    OutputError,
+    StructureError,
+    TileError,
+)
 from rhoscale.grid import Grid
 from rhoscale.postprocess.charge import charge_factor, rescale_to_charge
 from rhoscale.prediction.field import StoredField, open_density
 from rhoscale.prediction.interpolation import cubic_weights, fourier_weights, interpolate
 from rhoscale.prediction.one_tile import PointPrediction, TilePrediction, predict_tile
-from rhoscale.prediction.plan import PredictionPlan, Workload, plan_prediction
+from rhoscale.prediction.plan import PredictionPlan, Workload, plan_prediction, rounding_step
 from rhoscale.prediction.refusals import closest_pair, refuse_other_pseudopotentials, refuse_overlaps
 from rhoscale.prediction.run_local import run_local
 from rhoscale.prediction.store import PredictionStore, refuse_small_disk
@@ -95,6 +103,21 @@ def test_a_value_that_is_no_number_names_its_block() -> None:
         predict_tile(tile, plan, broken)
 
 
+def test_a_rounded_density_loses_half_a_step_and_no_electrons() -> None:
+    exact = waves(make_plan().grid.points()).density.astype(np.float64)
+    step = rounding_step(float(exact.mean()))
+    assert 0.5e-5 < step / exact.mean() <= 1e-5
+    store = predicted(make_plan(density_step=step))
+    stored = np.asarray(store.array("density")[:], dtype=np.float64).reshape(-1)
+    assert np.abs(stored - exact).max() <= step / 2
+    assert np.abs(stored - exact).max() > step / 4
+    np.testing.assert_array_equal(stored / step, np.rint(stored / step))
+    assert np.abs(stored - exact).mean() / exact.mean() < 2.6e-6
+    electrons = FieldTotals.from_tiles(store.statistics(), 1.0).electrons
+    assert electrons == pytest.approx(stored.sum(), rel=1e-12)
+    assert electrons == pytest.approx(exact.sum(), rel=1e-6)
+
+
 # interruption
 
 
@@ -119,6 +142,51 @@ def test_a_failed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     run_local(again.plan, partial(predict, last=-1), again, threads=2)
     assert sorted(calls) == list(range(7, plan.n_tiles))
     assert stored_bits(again) == stored_bits(unbroken)
+
+
+def test_a_tile_is_tried_again_as_often_as_allowed() -> None:
+    plan = make_plan(tile_shape=(8, 8, 8))
+    unbroken = stored_bits(predicted(plan))
+    for failures, retries in ((1, 1), (2, 2), (3, 2)):
+        store = PredictionStore.create(MemoryStore(), plan, SYSTEM, {})
+        left = [failures]
+
+        def predict(tile: Tile, left: list[int] = left) -> TilePrediction:
+            if tile.index == 5 and left[0]:
+                left[0] -= 1
+                raise MemoryError("no luck")
+            return predict_tile(tile, plan, waves)
+
+        if failures <= retries:
+            run_local(plan, predict, store, retries=retries)
+            assert stored_bits(store) == unbroken
+        else:
+            with pytest.raises(TileError, match=r"tile 5, points .* failed 3 times \(MemoryError: no luck\)"):
+                run_local(plan, predict, store, retries=retries)
+            assert not store.done()[5]
+
+
+def test_what_a_model_refuses_is_not_asked_again() -> None:
+    plan = make_plan()
+    asked = []
+
+    def refuse(tile: Tile) -> TilePrediction:
+        asked.append(tile.index)
+        raise ModelError("no")
+
+    with pytest.raises(ModelError, match="no"):
+        run_local(plan, refuse, PredictionStore.create(MemoryStore(), plan, SYSTEM, {}), retries=7)
+    assert asked == [0]
+
+
+def test_half_written_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    store = predicted(make_plan(), tmp_path / "a.zarr")
+    before = stored_bits(store)
+    left = tmp_path / "a.zarr" / "density" / "c" / "0" / "0" / "0.1f2e.partial"
+    left.write_bytes(b"half")
+    store.remove_unfinished_files()
+    assert not left.exists()
+    assert stored_bits(store) == before
 
 
 KILLED = """
