@@ -80,6 +80,8 @@ def test_a_models_energy_is_that_of_the_density_that_it_predicts(
     rhoscale.predict_to_store(to_atoms(CELL), model, tmp_path / "rho.zarr", spacing=0.5, uncertainty=False)
     direct = energy(structure, "--model", toy_model, "--engine", "toy")
     stored = energy(structure, "--density", tmp_path / "rho.zarr", "--engine", "toy")
+    with pytest.raises(InputError, match=r"rho\.zarr has \d+ points.*raise --memory"):
+        energy(structure, "--density", tmp_path / "rho.zarr", "--engine", "toy", "--memory", "1e-5")
     lowest = ENGINE.ground_state(CELL).energies["total"]
     assert lowest - direct["energies_hartree"]["total"] > 1e-5
     assert stored["energies_hartree"]["total"] == pytest.approx(direct["energies_hartree"]["total"], abs=1e-7)

@@ -164,7 +164,7 @@ def prepare_energy(config: EnergyConfig) -> PreparedEnergy:
         ModelFields.refuse(system, model.trained)
         return _prepared(config, system, model, f'model "{model.name}"', model.trained.pseudopotentials)
     assert config.density is not None
-    given = read_given(config.density)
+    given = read_given(config.density, config.memory)
     refuse_density_of_another(given, system, config.density, config.structure)
     prepared = _prepared(config, system, given, str(config.density), given.pseudopotentials)
     refuse_other_electrons(given.density.electrons, system.electrons(prepared.engine.pseudopotentials), config.density)

@@ -12,12 +12,14 @@ from rhoscale.errors import InputError
 from rhoscale.formats import read_density_file
 from rhoscale.prediction.field import open_density
 from rhoscale.recipes.compare import refuse_other_structure
+from rhoscale.recipes.energy_cost import GIB
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
 
 ELECTRONS_OFF = 0.01  # relative; a raw prediction is off by a tenth of that, another valence by much more
 SNAPSHOT = ".safetensors"
+BYTES_PER_POINT = 64  # values, their spectrum, and lists of waves and coefficients
 
 
 @dataclass(frozen=True)
@@ -37,24 +39,39 @@ class GivenDensity:
     note: str = ""
 
 
-def read_given(path: Path) -> GivenDensity:
+def read_given(path: Path, memory: float) -> GivenDensity:
     """Read a density from a file of any known format or a finished Zarr store.
+
+    Args:
+        path: The file or folder.
+        memory: Bytes that a store may need when it is read whole; stores are made for cells of any size.
 
     Raises:
         FormatError: It cannot be read.
+        InputError: It is a store that needs more memory.
     """
     if path.suffix == ".zarr":
-        stored = open_density(path)
-        identities = stored.store.attributes["pseudopotentials"]
-        known = {str(e): PseudopotentialIdentity.from_dict(p) for e, p in identities.items()}
-        stored = stored.refine(shape=stored.store.plan.compute_shape)
-        return GivenDensity(stored.store.system, FourierDensity.from_density(stored.density(), np.inf), known)
+        return _read_store(path, memory)
     if path.suffix == SNAPSHOT:
         snapshot = Snapshot.read(path)
         return GivenDensity(snapshot.system, snapshot.density, snapshot.pseudopotentials)
     file = read_density_file(path)
     density = file.fourier or FourierDensity.from_density(file.density, np.inf)
     return GivenDensity(file.system, density, None, file.note)
+
+
+def _read_store(path: Path, memory: float) -> GivenDensity:
+    stored = open_density(path)
+    stored = stored.refine(shape=stored.store.plan.compute_shape)  # finer grids hold no more waves
+    needed = BYTES_PER_POINT * stored.grid.size
+    if needed > memory:
+        raise InputError(
+            f"{path} has {stored.grid.size} points, {needed / GIB:.3g} GiB in memory; expected at most "
+            f"{memory / GIB:g} GiB, for a cell that a DFT program can take; give a smaller cell, or raise --memory"
+        )
+    identities = stored.store.attributes["pseudopotentials"]
+    known = {str(e): PseudopotentialIdentity.from_dict(p) for e, p in identities.items()}
+    return GivenDensity(stored.store.system, FourierDensity.from_density(stored.density(), np.inf), known)
 
 
 def refuse_density_of_another(given: GivenDensity, system: System, density: Path, structure: Path) -> None:
