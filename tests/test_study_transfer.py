@@ -259,7 +259,7 @@ def test_the_command_plans_and_refuses_with_one_message(toy_data: Path, tmp_path
     done = CliRunner().invoke(app, ["study", "transfer", str(recipe), "--dry-run"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "transfer-50" in done.output
-    assert "minutes on one core" in done.output.replace("\n", " ")
+    assert "core-minutes" in done.output.replace("\n", " ")
     assert not (tmp_path / "planned").exists()
     refused = CliRunner().invoke(app, ["study", "transfer", str(recipe), "--only", "transfer-33"])
     assert isinstance(refused.exception, InputError)

@@ -75,9 +75,9 @@ def _show_plan(config: TransferStudyConfig, plan: DryRun) -> None:
     console = wide_console()
     console.print(table)
     console.print(
-        f"{sum(plan.trainings)} trainings of {config.steps} steps, about {sum(plan.seconds) / 60:.0f} minutes on one "
-        f"core at the speed of this moment (a first stage that transfer arms share counts once; judging does not); the "
-        f"validation cells, the same for all arms, cost {plan.validation_seconds:.0f} core-seconds of DFT"
+        f"{sum(plan.trainings)} trainings of {config.steps} steps, about {sum(plan.seconds) / 60:.0f} core-minutes "
+        f"(a first stage that transfer arms share counts once; judging does not count); the validation cells, the same "
+        f"for all arms, cost {plan.validation_seconds:.0f} core-seconds of DFT"
     )
 
 

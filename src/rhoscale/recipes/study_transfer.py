@@ -71,7 +71,7 @@ class DryRun:
         plan: Arms and snapshots.
         validation_seconds: Core-seconds of the validation cells.
         trainings: For each unit, trainings that it needs and that are not there: seeds, and rates to try.
-        seconds: For each unit, their estimated time on one core; a first stage counts where it is first needed.
+        seconds: For each unit, their estimated processor time; a first stage counts where it is first needed.
     """
 
     plan: TransferPlan
@@ -218,7 +218,7 @@ def _arm(work: _Work, cases: Sequence[_Case], units: Sequence[Unit]) -> ArmResul
         if result is None:
             continue
         before = None if training.first is None else finished(work.bench, training.first)
-        seconds.append(result.seconds + (0.0 if before is None else before.seconds))
+        seconds.append(result.core_seconds + (0.0 if before is None else before.core_seconds))
         for case, errors in _judged(work.bench, result, cases).items():
             runs[case].append(_run(unit.subset, seed, errors))
     return ArmResult(

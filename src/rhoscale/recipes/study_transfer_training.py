@@ -27,7 +27,7 @@ from rhoscale.recipes import training_data as data
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.study_transfer_plan import Selection, TransferStudyConfig
 from rhoscale.recipes.training_plan import DataConfig
-from rhoscale.training import EpochReport, FitSettings, ShuffledBatches, TransferSettings, fit, second_stage
+from rhoscale.training import EpochReport, FitResult, FitSettings, ShuffledBatches, TransferSettings, fit, second_stage
 
 Report = Callable[[str, EpochReport | None], None]
 KEY_LENGTH = 20
@@ -66,14 +66,15 @@ class TrainingResult:
         validation: Lowest validation error of the variational phase, L1 per electron.
         best_epoch: Epoch that it belongs to.
         steps: Gradient steps of this fit.
-        seconds: Elapsed time of this fit.
+        core_seconds: Processor time of this fit; of one that went on after a kill, that of the last call for each of
+            its epochs, times all epochs.
     """
 
     key: str
     validation: float
     best_epoch: int
     steps: int
-    seconds: float
+    core_seconds: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Bench:
 
     @cached_property
     def speed(self) -> tuple[float, float]:
-        """Seconds of a gradient step and of a validation point on this machine now."""
+        """Core-seconds of a gradient step and of a validation point on this machine."""
         return _speed(self.config, self.spec.size)
 
     def labelled(self, records: Sequence[Record]) -> data.Labelled:
@@ -194,18 +195,27 @@ def train_once(bench: Bench, training: Training) -> TrainingResult:
         if known is not None:
             return known
         start = None if training.first is None else train_once(bench, training.first)
-        begun = time.monotonic()
-        model, history, best = _fit(bench, training, None if start is None else start.key)
+        epochs_now: list[int] = []
+        begun = time.process_time()
+        model, fitted = _fit(bench, training, None if start is None else start.key, epochs_now.append)
+        spent = time.process_time() - begun
         save_trained(model, bench.folder("models") / key, force=True)
+        validation = [h.validation for h in fitted.history]
         result = TrainingResult(
             key=key,
-            validation=float(history[best].validation or 0.0),
-            best_epoch=best,
-            steps=len(history) * bench.config.steps_per_epoch,
-            seconds=round(max(sum(h.seconds for h in history), time.monotonic() - begun), 2),
+            validation=float(validation[fitted.best_epoch] or 0.0),
+            best_epoch=fitted.best_epoch,
+            steps=len(validation) * bench.config.steps_per_epoch,
+            core_seconds=round(_of_all_epochs(spent, len(epochs_now), fitted), 2),
         )
-        _write(bench, training, result, [h.validation for h in history])
+        _write(bench, training, result, validation)
+        (bench.folder("work") / f"{key}.safetensors").unlink(missing_ok=True)
         return result
+
+
+def _of_all_epochs(spent: float, epochs: int, fitted: FitResult) -> float:
+    """Processor time of all epochs from that of some; elapsed time where a call found all of them done."""
+    return spent * len(fitted.history) / epochs if epochs else sum(h.seconds for h in fitted.history)
 
 
 def load_model(bench: Bench, result: TrainingResult) -> TrainedModel:
@@ -214,30 +224,33 @@ def load_model(bench: Bench, result: TrainingResult) -> TrainedModel:
 
 
 def seconds_of(bench: Bench, training: Training) -> float:
-    """Estimate the time of a training, without the stage before it."""
+    """Estimate the processor time of a training, without the stage before it."""
     per_step, per_point = bench.speed
     points = sum(len(p) for p in bench.validation_points)
     return training.epochs * (bench.config.steps_per_epoch * per_step + points * per_point)
 
 
 def _speed(config: TransferStudyConfig, inputs: int) -> tuple[float, float]:
-    """Seconds of a gradient step and of a validation point, from a few on random numbers."""
+    """Core-seconds of a gradient step and of a validation point, from a few on random numbers."""
     network = config.model.network.network(inputs)
     generator = torch.Generator().manual_seed(0)
     start = mean_field(network.initial(generator), stochastic_names(network, config.model.posterior.stochastic), 1e-3)
     x = torch.randn((max(PROBE_POINTS, config.batch), inputs), generator=generator)
     batches = ShuffledBatches(x, x[:, 0].clone(), torch.ones(len(x)), config.batch, 0, PROBE_STEPS)
-    settings = FitSettings(epochs=2, warm_epochs=0)
-    history = fit(
-        network, start, batches, prior=normal_prior(start.means, 1.0), data_count=1e4, settings=settings
-    ).history
-    begun = time.monotonic()
+    prior, settings = normal_prior(start.means, 1.0), FitSettings(epochs=1, warm_epochs=0)
+    for _ in range(2):  # the first call also loads and compiles
+        begun = time.process_time()
+        fit(network, start, batches, prior=prior, data_count=1e4, settings=settings)
+        step = (time.process_time() - begun) / PROBE_STEPS
+    begun = time.process_time()
     with torch.inference_mode():
         network.forward(start.means, x[:PROBE_POINTS])
-    return history[-1].seconds / PROBE_STEPS, (time.monotonic() - begun) / PROBE_POINTS
+    return step, (time.process_time() - begun) / PROBE_POINTS
 
 
-def _fit(bench: Bench, training: Training, start: str | None) -> tuple[TrainedModel, Sequence[EpochReport], int]:
+def _fit(
+    bench: Bench, training: Training, start: str | None, on_epoch: Callable[[int], None]
+) -> tuple[TrainedModel, FitResult]:
     config, spec = bench.config, bench.spec
     labelled = bench.labelled(training.selection.small + training.selection.large)
     points = data.training_points(labelled, spec, _data_config(config), training.settings.seed)
@@ -255,13 +268,17 @@ def _fit(bench: Bench, training: Training, start: str | None) -> tuple[TrainedMo
     )  # fmt: skip
     state = bench.folder("work") / f"{key}.safetensors"
     validate = data.validation_error(model.network, model.scaling, bench.validation_points, bench.validation.snapshots)
+
+    def heard(epoch: EpochReport) -> None:
+        on_epoch(epoch.epoch)
+        bench.report("", epoch)
+
     result = fit(
         model.network, model.posterior, batches, prior=prior, settings=training.settings, validate=validate,
         data_count=data.effective_data(config.model.posterior, labelled, points, config.points.spacing),
-        frozen=frozen, state_path=state, fingerprint=key, on_epoch=lambda e: bench.report("", e),
+        frozen=frozen, state_path=state, fingerprint=key, on_epoch=heard,
     )  # fmt: skip
-    state.unlink(missing_ok=True)
-    return replace(model, name=key, posterior=result.posterior), result.history, result.best_epoch
+    return replace(model, name=key, posterior=result.posterior), result
 
 
 def _untrained(bench: Bench, labelled: data.Labelled, points: PointSet, seed: int) -> TrainedModel:

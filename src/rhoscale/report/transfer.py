@@ -52,7 +52,7 @@ class ArmResult:
         steps: Gradient steps, both stages together.
         lacking: Core-seconds that the data set is short of; more than zero: not trained.
         rate: Learning rate of the last stage, or None if it is not chosen yet.
-        training_seconds: Mean elapsed time of a training, both stages.
+        training_seconds: Mean core-seconds of a training, both stages.
         validation: For each rate tried, the validation error, L1 per electron.
         runs: For each case, one entry for each trained model.
     """
@@ -106,8 +106,8 @@ def markdown(title: str, results: Sequence[ArmResult], cases: Sequence[Case], va
     parts = [f"# {title}", _cost_table(results)]
     parts.append(
         f"DFT in core-seconds, labels and ab-initio dynamics; the validation cells, the same for all arms, cost "
-        f"{validation_seconds:.0f} beside. Validation: L1 of the chosen rate, first seed and subset. Training: elapsed "
-        f"seconds of one model."
+        f"{validation_seconds:.0f} beside. Validation: L1 of the chosen rate, first seed and subset. Training: "
+        f"core-seconds of one model, both stages."
     )
     for case in cases:
         parts += [f"## {case.name} (cells: {len(case.tasks)})", _error_table(results, case)]
