@@ -29,6 +29,7 @@ COMMANDS = {
     "eos": ("eos", "Lattice parameter and bulk modulus from predictions, beside DFT."),
     "study": ("study", "Measure models against DFT: energies, SCF starts, transfer."),
     "build": ("build", "Build a thermal supercell of any size, with vacancies or as an alloy."),
+    "bench": ("bench", "Measure each stage of a prediction against what this machine can do."),
     "engines": ("engines", "Say which DFT engines can be used."),
 }
 

@@ -11,6 +11,7 @@ with p and q of least largest error under the condition that both ends are met (
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -35,7 +36,7 @@ _CUBIC = _f(0.044715)
 
 CODES: Mapping[str, int] = {"gelu": 0, "gelu-tanh": 1, "silu": 2, "relu": 3, "tanh": 4}
 
-_options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+_options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
 @njit(forceinline=True, **_options)

@@ -28,8 +28,8 @@ class Predictor:
     """The network at its mean weights, and the spread that the posterior leaves to first order.
 
     Nothing in it changes, so threads may share it; it pickles; a point's bits depend on its features alone (and on the
-    processor). Products are made in bfloat16 where the processor has it and the target is small enough, as the residual of
-    a good prior mean is, else in float32; sums and activations are float32.
+    processor). Products are made in bfloat16 where the processor has it and the target is small enough, as the
+    residual of a good prior mean is, else in float32; sums and activations are float32.
 
     Attributes:
         network: Packed network.

@@ -4,8 +4,8 @@
     out[p, c] = start[c] + sum_k a[p, k] w[k, c]
 
 Every point is summed on its own and in the same order, so its bits do not depend on which points share a batch with
-it: matrix libraries give no such promise. Activations are float32, or bfloat16 kept as uint16, whose pairs the processor
-multiplies and adds to float32 (AVX512-BF16).
+it: matrix libraries give no such promise. Activations are float32, or bfloat16 kept as uint16, whose pairs the
+processor multiplies and adds to float32 (AVX512-BF16).
 """
 
 from __future__ import annotations
@@ -74,6 +74,50 @@ def _add_products(builder: Any, total: Any, factor: Any, weights: Any) -> Any:
     return builder.fadd(total, builder.fmul(factor, weights, flags=_EXACT), flags=_EXACT)
 
 
+def _place(builder: Any, base: Any, index: Any, kind: Any) -> Any:
+    """Where values of the given kind begin, ``index`` numbers after ``base``."""
+    return builder.bitcast(builder.gep(base, [index]), kind.as_pointer())
+
+
+def _long(value: int) -> Any:
+    return ir.Constant(_INT64, value)
+
+
+def _term(builder: Any, pairs: bool, k: Any, rows: list[Any], a: Any, w: Any, totals: list[Any]) -> list[Any]:
+    """Add term ``k`` to every sum: a row's factor times each vector of weights."""
+    loaded, add = (_WORDS, _add_pair_products) if pairs else (_VECTOR, _add_products)
+    vectors = len(totals) // len(rows)
+    first = builder.mul(k, _long(vectors * LANES))
+    weights = [
+        builder.load(_place(builder, w, builder.add(first, _long(v * LANES)), loaded), align=4) for v in range(vectors)
+    ]
+    sums = []
+    for p, row in enumerate(rows):
+        factor = _splat(builder, builder.load(builder.gep(a, [builder.add(row, k)])))
+        sums += [add(builder, totals[p * vectors + v], factor, weights[v]) for v in range(vectors)]
+    return sums
+
+
+def _loop(builder: Any, pairs: bool, steps: Any, rows: list[Any], a: Any, w: Any, starts: list[Any]) -> list[Any]:
+    """All terms of every sum, which stay in registers."""
+    before, body, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+    builder.branch(body)
+    builder.position_at_end(body)
+    k = builder.phi(_INT64)
+    k.add_incoming(_long(0), before)
+    totals = [builder.phi(_VECTOR) for _ in starts]
+    for total, start in zip(totals, starts, strict=True):
+        total.add_incoming(start, before)
+    sums = _term(builder, pairs, k, rows, a, w, totals)
+    following = builder.add(k, _long(1))
+    k.add_incoming(following, body)
+    for total, value in zip(totals, sums, strict=True):
+        total.add_incoming(value, body)
+    builder.cbranch(builder.icmp_unsigned("<", following, steps), body, after)
+    builder.position_at_end(after)
+    return sums
+
+
 def _tile(points: int, vectors: int) -> Callable[..., Any]:
     """Make a Numba function for so many rows and ``vectors`` times LANES columns."""
 
@@ -85,52 +129,19 @@ def _tile(points: int, vectors: int) -> Callable[..., Any]:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             data = [context.make_array(sig.args[i])(context, builder, args[i]).data for i in (0, 4, 6, 8)]
-            a_data, w_data, s_data, o_data = data
             element = _INT32 if pairs else ir.FloatType()
-            loaded = _WORDS if pairs else _VECTOR
-            a_base = builder.bitcast(builder.gep(a_data, [args[1]]), element.as_pointer())
-            w_base = builder.bitcast(builder.gep(w_data, [args[5]]), element.as_pointer())
-            s_base = builder.gep(s_data, [args[7]])
-            o_base = builder.gep(o_data, [args[9]])
-            row = builder.udiv(args[2], ir.Constant(_INT64, 2)) if pairs else args[2]
-            rows = [builder.mul(row, ir.Constant(_INT64, p)) for p in range(points)]
+            a_base = _place(builder, data[0], args[1], element)
+            w_base = _place(builder, data[1], args[5], element)
+            stride = builder.udiv(args[2], _long(2)) if pairs else args[2]
+            rows = [builder.mul(stride, _long(p)) for p in range(points)]
             starts = [
-                builder.load(builder.bitcast(builder.gep(s_base, [ir.Constant(_INT64, v * LANES)]), _VECTOR.as_pointer()), align=4)
+                builder.load(_place(builder, data[2], builder.add(args[7], _long(v * LANES)), _VECTOR), align=4)
                 for v in range(vectors)
-            ]  # fmt: skip
-            before = builder.block
-            loop, after = builder.append_basic_block("inner"), builder.append_basic_block("after")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(_INT64)
-            k.add_incoming(ir.Constant(_INT64, 0), before)
-            totals = []
-            for _ in range(points):
-                for v in range(vectors):
-                    total = builder.phi(_VECTOR)
-                    total.add_incoming(starts[v], before)
-                    totals.append(total)
-            weights = []
-            first = builder.mul(k, ir.Constant(_INT64, vectors * LANES))
-            for v in range(vectors):
-                place = builder.gep(w_base, [builder.add(first, ir.Constant(_INT64, v * LANES))])
-                weights.append(builder.load(builder.bitcast(place, loaded.as_pointer()), align=4))
-            add = _add_pair_products if pairs else _add_products
-            sums = []
-            for p in range(points):
-                factor = _splat(builder, builder.load(builder.gep(a_base, [builder.add(rows[p], k)])))
-                sums += [add(builder, totals[p * vectors + v], factor, weights[v]) for v in range(vectors)]
-            following = builder.add(k, ir.Constant(_INT64, 1))
-            k.add_incoming(following, loop)
-            for total, value in zip(totals, sums, strict=True):
-                total.add_incoming(value, loop)
-            builder.cbranch(builder.icmp_unsigned("<", following, args[3]), loop, after)
-            builder.position_at_end(after)
-            for p in range(points):
-                line = builder.mul(args[10], ir.Constant(_INT64, p))
-                for v in range(vectors):
-                    place = builder.gep(o_base, [builder.add(line, ir.Constant(_INT64, v * LANES))])
-                    builder.store(sums[p * vectors + v], builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+            ]
+            for i, value in enumerate(_loop(builder, pairs, args[3], rows, a_base, w_base, starts * points)):
+                line = builder.add(args[9], builder.mul(args[10], _long(i // vectors)))
+                place = _place(builder, data[3], builder.add(line, _long(i % vectors * LANES)), _VECTOR)
+                builder.store(value, place, align=4)
             return context.get_dummy_value()
 
         i = types.intp
@@ -197,9 +208,7 @@ def padded(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def pack(
-    matrices: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]], *, bfloat16: bool
-) -> Matrices:
+def pack(matrices: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]], *, bfloat16: bool) -> Matrices:
     """Order matrices [inner, columns] with their starts [columns] for :func:`multiply`, padded with zeros."""
     packed = [_pack(weights, bfloat16) for weights, _ in matrices]
     inner = [padded(weights.shape[0], 2) for weights, _ in matrices]

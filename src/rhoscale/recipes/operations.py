@@ -1,0 +1,65 @@
+"""Single-precision operations a point of each stage, as its kernel writes them; a multiply-add counts two."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rhoscale.descriptors import Smooth
+from rhoscale.models import DenseNet
+from rhoscale.models.inference.packing import RANK
+
+# descriptors/smooth/kernel.py
+DISTANCE = 8
+START_OF_RADIAL = 9
+EACH_RADIAL = 3
+HARMONICS = (0, 0, 14, 35, 60)
+# models/inference/activations.py
+ACTIVATION = {"gelu": 27, "gelu-tanh": 30, "silu": 21, "relu": 1, "tanh": 19}
+SLOPE = {"gelu": 18, "gelu-tanh": 11, "silu": 4, "relu": 1, "tanh": 2}
+
+
+def smooth_operations(spec: Smooth, density: float) -> float:
+    """Operations of the smooth features, for the mean number of atoms inside each cutoff.
+
+    Args:
+        spec: Which features.
+        density: Atoms per Bohr^3.
+    """
+
+    def atoms(cutoff: float) -> float:
+        return density * 4.0 / 3.0 * float(np.pi) * cutoff**3
+
+    total = sum(atoms(s.cutoff) * (DISTANCE + START_OF_RADIAL + EACH_RADIAL * s.count) for s in spec.radial)
+    for s in spec.angular:
+        products = sum((2 * l + 1) * n for l, n in enumerate(s.counts))
+        each = DISTANCE + 7 + HARMONICS[len(s.counts) - 1] + START_OF_RADIAL + 2 * max(s.counts) + 2 * products
+        total += atoms(s.cutoff) * each
+        pairs = sum((2 * l + 1) * n * (n + 1) // 2 for l, n in enumerate(s.counts))
+        total += pairs * (2 if len(spec.elements) == 1 else 4 * len(spec.elements))
+    return total
+
+
+def network_products(network: DenseNet) -> float:
+    """Operations in the products of a network with both outputs."""
+    return 2.0 * sum(np.prod(shape) for name, shape in network.parameter_shapes.items() if name.endswith(".weight"))
+
+
+def spread_products(network: DenseNet) -> float:
+    """Further products of the spread: factors of the variances forward, transposed weights backward."""
+    width, hidden = network.width, network.hidden_layers
+    factors = RANK * (network.inputs + width * hidden + width * hidden)
+    return 2.0 * (factors + (hidden - 1) * width**2)
+
+
+def network_elementwise(network: DenseNet) -> float:
+    """Operations beside the products: standardisation, activations, sums of skip connections."""
+    nodes = network.hidden_layers * network.width
+    terms = sum(shape[0] for name, shape in network.parameter_shapes.items() if name.endswith(".skip"))
+    return 2.0 * network.inputs + ACTIVATION[network.activation] * nodes + 2.0 * terms * network.width
+
+
+def spread_elementwise(network: DenseNet) -> float:
+    """Further ones of the spread: slopes, squares, gradients, share of every coefficient."""
+    nodes = network.hidden_layers * network.width
+    terms = sum(shape[0] for name, shape in network.parameter_shapes.items() if name.endswith(".skip"))
+    return network.inputs + (SLOPE[network.activation] + 5.0) * nodes + 4.0 * terms * network.width
