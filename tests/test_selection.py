@@ -24,8 +24,9 @@ from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import FormatError, InputError
 from rhoscale.models.card import to_toml
 from rhoscale.recipes.config import config_from, read_config
-from rhoscale.recipes.select import select
+from rhoscale.recipes.select import select, snapshots_of
 from rhoscale.recipes.selection_plan import SelectConfig
+from rhoscale.recipes.selection_score import network_score
 from rhoscale.sampling.schedule import snapshot_of
 from rhoscale.selection import (
     KeptScores,
@@ -384,10 +385,22 @@ def test_other_points_seeds_and_networks_are_scored_anew_and_other_ends_are_not(
     for changes in (
         {"fit": {**values["fit"], "seed": 1}},
         {"network": {"width": 8, "blocks": 1}},
+        {"repeats": 2},
         {"data": {**values["data"], "spacing": 0.8}},
         {"data": {**values["data"], "snapshots": 1}},
     ):
         assert select(_config(toy_data, out, **changes)).computed >= 3
+
+
+def test_the_score_of_several_seeds_is_the_median_of_each(toy_data: Path, tmp_path: Path) -> None:
+    scores, labelled = [], snapshots_of(_config(toy_data, tmp_path))
+    spec = ScalarProducts(AL, 8, 0, 1)
+    fit = _recipe(toy_data, tmp_path)["fit"]
+    for changes in ({"repeats": 3}, *({"fit": {**fit, "seed": seed}} for seed in range(3))):
+        config = _config(toy_data, tmp_path, **changes)
+        scores.append(network_score(config, *labelled, config.largest(AL))(spec))
+    assert len(set(scores[1:])) == 3
+    assert scores[0] == pytest.approx(sorted(scores[1:])[1], rel=1e-6)
 
 
 def test_ridge_scores_are_the_errors_of_the_linear_fit_itself(toy_data: Path, tmp_path: Path) -> None:
@@ -440,7 +453,7 @@ def test_the_command_searches_and_its_dry_run_does_not(toy_data: Path, tmp_path:
 
 
 def test_a_recipe_of_two_families_or_of_none_is_refused(toy_data: Path, tmp_path: Path) -> None:
-    for changes in ({"smooth": {}}, {"scalar_products": None}, {"tolerance": 1.0}, {"batch": 0}):
+    for changes in ({"smooth": {}}, {"scalar_products": None}, {"tolerance": 1.0}, {"batch": 0}, {"repeats": 0}):
         with pytest.raises(InputError, match="recipe: "):
             _config(toy_data, tmp_path, **changes)
     recipe = tmp_path / "recipe.toml"

@@ -31,6 +31,8 @@ class SelectConfig:
         posterior: As in training.
         batch: Points of a minibatch.
         fit: How the network is fitted.
+        repeats: Fits of each descriptor, with consecutive seeds; the score is their median error. Short fits differ by
+            several percent from seed to seed (docs/selection.md), so one seed finds only large gains.
     """
 
     name: str
@@ -44,6 +46,7 @@ class SelectConfig:
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
     batch: int = 256
     fit: FitSettings = field(default_factory=lambda: FitSettings(epochs=30, warm_epochs=5, learning_rate=3e-3))
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         if (self.scalar_products is None) == (self.smooth is None):
@@ -51,10 +54,10 @@ class SelectConfig:
                 "a selection searches one family of descriptors; expected one table [scalar_products] or [smooth]; "
                 "add the one, remove the other"
             )
-        if self.batch < 1 or not 0 <= self.tolerance < 1:
+        if min(self.batch, self.repeats) < 1 or not 0 <= self.tolerance < 1:
             raise InputError(
-                f"batch is {self.batch} and tolerance {self.tolerance}; expected a batch of 1 or more and a tolerance "
-                f"from 0 to 1, a share of the error; change the recipe"
+                f"batch is {self.batch}, repeats {self.repeats} and tolerance {self.tolerance}; expected a batch and "
+                f"repeats of 1 or more and a tolerance from 0 to 1, a share of the error; change the recipe"
             )
 
     def largest(self, elements: tuple[str, ...]) -> DescriptorSpec:
@@ -78,7 +81,7 @@ class SelectConfig:
             settings = plain(self.fit)
             del settings["checkpoint_seconds"]
             values |= {"fit": settings, "batch": self.batch}
-            values |= {"network": plain(self.network), "posterior": plain(self.posterior)}
+            values |= {"network": plain(self.network), "posterior": plain(self.posterior), "repeats": self.repeats}
         return values
 
     def candidates(self, elements: tuple[str, ...]) -> Iterator[tuple[str, str, int]]:

@@ -49,14 +49,20 @@ def ridge_score(
 def network_score(
     config: SelectConfig, train: data.Labelled, validation: data.Labelled, largest: DescriptorSpec
 ) -> SpecScore:
-    """Score by the lowest root mean square error of a short fit on the validation points, electrons per Bohr^3."""
+    """Score by the lowest root mean square error of a short fit on the validation points, electrons per Bohr^3.
+
+    With several seeds it is their median; the points are the same for all.
+    """
     points = data.training_points(train, largest, config.data, config.fit.seed)
     grids = [data.grid_points(s, largest, config.data.validation_spacing) for s in validation.snapshots]
     count = data.effective_data(config.posterior, train, points, config.data.spacing)
 
     def score(spec: DescriptorSpec) -> float:
         columns = columns_within(spec, largest)
-        return short_fit_error(config, with_columns(points, columns), [with_columns(g, columns) for g in grids], count)
+        chosen, held_out = with_columns(points, columns), [with_columns(g, columns) for g in grids]
+        seeds = range(config.fit.seed, config.fit.seed + config.repeats)
+        each = (replace(config, fit=replace(config.fit, seed=seed)) for seed in seeds)
+        return float(np.median([short_fit_error(seeded, chosen, held_out, count) for seeded in each]))
 
     return score
 
