@@ -56,7 +56,7 @@ def run(
 
 def _show_plan(config: TransferStudyConfig, plan: DryRun) -> None:
     table = Table(
-        "budget", "arm", "subset", "small cells", "large cells", "DFT s", "of", "steps", "to train", "minutes"
+        "budget", "arm", "subset", "small cells", "large cells", "DFT s", "of", "steps", "to train", "core-min"
     )
     for unit, trainings, seconds in zip(plan.plan.units, plan.trainings, plan.seconds, strict=True):
         temperatures = sorted({f"{r.temperature:g} K" for r in unit.selection.large if r.temperature is not None})
