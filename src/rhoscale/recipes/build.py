@@ -20,15 +20,17 @@ from rhoscale.recipes.config import plain
 from rhoscale.recipes.thermal_blocks import BlockRun, Dynamics, default_forces, force_seconds, thermal_block
 from rhoscale.sampling.schedule import VERSION
 from rhoscale.structures.alloy import exact_composition, random_alloy
+from rhoscale.structures.bond_lengths import Bonds, length_distribution, match_lengths, near_bonds, with_neighbours
 from rhoscale.structures.crystal import crystal, sublattices, supercell
 from rhoscale.structures.pair_distances import mean_distribution, pair_distribution
 from rhoscale.structures.thermal_tiling import Repeats, ThermalBlock, separate, tile, windows
-from rhoscale.structures.vacancy import vacancies
+from rhoscale.structures.vacancy import remove_atoms, vacancies
 from rhoscale.system import System
 
 SEAM_CELLS = 2
 DISTRIBUTION_TO = 1.5  # lattice constants: five shells of fcc, about a hundred neighbours
 SHELLS = 150
+MATCHING_PASSES = 20
 BYTES_PER_SITE = {".npz": 32, ".xyz": 54, ".extxyz": 54}
 Progress = Callable[[int, int], None]
 
@@ -236,10 +238,15 @@ def plan_build(config: BuildConfig) -> BuildPlan:
     for axis, length in enumerate(block):
         windows(repeats[axis], length, SEAM_CELLS)
     seeds = [config.seed] if single else np.random.SeedSequence([config.seed, 0xB10C]).generate_state(config.blocks)
-    empty = config.vacancies if single else 0.0
     folder = config.folder or config.output.parent / "thermal-blocks"
-    perfect = supercell(cell, block)
-    runs = [BlockRun(_start(perfect, config.alloy, empty, int(s)), dynamics, int(s), folder) for s in seeds]
+    full, empty = supercell(cell, block), config.vacancies if single else 0.0
+    runs = []
+    for seed in map(int, seeds):
+        perfect = _decorated(full, config.alloy, seed) if config.alloy else cell
+        # Vacancies first, so that the composition is that of the atoms which are there
+        start = vacancies(full, round(empty * len(full)), np.random.default_rng(seed))
+        start = _decorated(start, config.alloy, seed) if config.alloy else start
+        runs.append(BlockRun(start, perfect, dynamics, seed, folder))
     return BuildPlan(config, cell, repeats, block, tuple(runs))
 
 
@@ -257,10 +264,8 @@ def block_shape(repeats: Repeats, sites: int, least: int) -> Repeats:
     return block[0], block[1], block[2]
 
 
-def _start(perfect: System, alloy: Mapping[str, float], empty: float, seed: int) -> System:
-    """Vacancies first, so that the composition is that of the atoms which are there."""
-    system = vacancies(perfect, round(empty * len(perfect)), np.random.default_rng(seed))
-    return random_alloy(system, alloy, np.random.default_rng([seed, 0xA110])) if alloy else system
+def _decorated(system: System, alloy: Mapping[str, float], seed: int) -> System:
+    return random_alloy(system, alloy, np.random.default_rng([seed, 0xA110]))
 
 
 def build(config: BuildConfig, *, progress: Progress | None = None) -> BuildReport:
@@ -312,12 +317,18 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Like
     blocks = [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
     parts = [pair_distribution(snapshot, farthest, SHELLS) for snapshot in snapshots]
     dynamics = mean_distribution(parts)
-    tiled = tile(blocks, plan.cell, plan.repeats, SEAM_CELLS, np.random.default_rng([config.seed, 0x711E]))
-    sites = supercell(plan.cell, plan.repeats)
-    full = System(sites.cell, sites.positions + tiled.displacements.reshape(-1, 3), tiled.species.ravel())
-    system = vacancies(full, plan.vacancies, np.random.default_rng([config.seed, 0xDEFEC7]))
+    bonds, seed = near_bonds(plan.cell), config.seed
+    tiled, moving = tile(blocks, plan.cell, plan.repeats, SEAM_CELLS, np.random.default_rng([seed, 0x711E]))
+    empty = np.random.default_rng([seed, 0xDEFEC7]).choice(plan.sites, plan.vacancies, replace=False)
     if config.alloy:
-        system = exact_composition(system, config.alloy, np.random.default_rng([config.seed, 0xA110]))
+        species = _exact(tiled.species.ravel(), empty, config.alloy, np.random.default_rng([seed, 0xA110]))
+        species = species.reshape(tiled.species.shape)
+        moving |= with_neighbours(bonds, species != tiled.species)
+        tiled = ThermalBlock(tiled.displacements, species)
+    displacements = _matched(bonds, tiled, moving, blocks)
+    sites = supercell(plan.cell, plan.repeats)
+    full = System(sites.cell, sites.positions + displacements.reshape(-1, 3), tiled.species.ravel())
+    system = remove_atoms(full, empty)
     system, pushed = separate(system, dynamics.shortest)
     system = System(system.cell, system.scaled_positions @ system.cell, system.species)
     here = pair_distribution(system, farthest, SHELLS)
@@ -326,11 +337,34 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Like
         spread=float(np.mean([part.difference(dynamics) for part in parts])),
         smallest=here.smallest,
         smallest_of_blocks=dynamics.smallest,
-        rms=_rms(tiled.displacements),
+        rms=_rms(displacements),
         rms_of_blocks=_rms(np.stack([block.displacements for block in blocks])),
         pushed=pushed,
     )
     return system, likeness
+
+
+def _exact(
+    species: NDArray[np.str_], empty: NDArray[np.int64], alloy: Mapping[str, float], rng: np.random.Generator
+) -> NDArray[np.str_]:
+    """Species of all sites, in exact proportion on those that are not empty."""
+    there = np.setdiff1d(np.arange(len(species)), empty)
+    result = species.copy()
+    result[there] = exact_composition(species[there], alloy, rng)
+    return result
+
+
+def _matched(
+    bonds: Bonds, tiled: ThermalBlock, moving: NDArray[np.bool_], blocks: Sequence[ThermalBlock]
+) -> NDArray[np.float64]:
+    """Displacements whose bonds are distributed as those of the blocks."""
+    names = np.unique(np.concatenate([np.unique(block.species) for block in blocks]))
+    codes = [np.searchsorted(names, block.species).astype(np.uint8) for block in (tiled, *blocks)]
+    aims = [
+        length_distribution(bonds, block.displacements, code, len(names), np.ones(code.shape, dtype=bool))
+        for block, code in zip(blocks, codes[1:], strict=True)
+    ]
+    return match_lengths(bonds, tiled.displacements, codes[0], moving, aims, len(names), MATCHING_PASSES)
 
 
 def _rms(displacements: NDArray[np.float64]) -> float:

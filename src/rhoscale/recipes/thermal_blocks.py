@@ -44,9 +44,18 @@ class Dynamics:
 
 @dataclass(frozen=True)
 class BlockRun:
-    """One trajectory: where it starts, how it goes, its seed, and where its last snapshot is kept."""
+    """One trajectory.
+
+    Attributes:
+        start: Atoms on their sites.
+        perfect: Crystal without defects, which the potential's lengths are scaled to.
+        dynamics: How it goes.
+        seed: Of the momenta.
+        folder: Where its last snapshot is kept.
+    """
 
     start: System
+    perfect: System
     dynamics: Dynamics
     seed: int
     folder: Path
@@ -62,7 +71,8 @@ class BlockRun:
         return self.file.exists()
 
     def _key(self) -> str:
-        settings = json.dumps([self.start.content_hash(), plain(self.dynamics), self.seed])
+        crystals = [self.start.content_hash(), self.perfect.content_hash()]
+        settings = json.dumps([*crystals, plain(self.dynamics), self.seed])
         return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
 
@@ -111,7 +121,7 @@ def thermal_block(run: BlockRun, on_step: Callable[[int], None] | None = None) -
         return read_structure_npz(run.file), _record(run.file)
     run.folder.mkdir(parents=True, exist_ok=True)
     potential = classical_calculator(run.dynamics.forces)
-    scale = equilibrium_scale(potential, run.start)
+    scale = equilibrium_scale(potential, run.perfect)
     thermostat = Thermostat(run.dynamics.temperature, run.dynamics.timestep_fs, run.dynamics.damping_fs)
     stage = Stage(ScaledCalculator(potential, scale), Schedule(run.dynamics.equilibration_fs), CHECKPOINT_EVERY)
     unfinished = run.file.with_suffix(".running")

@@ -44,21 +44,23 @@ def composition_counts(composition: Mapping[str, float], atoms: int) -> NDArray[
     return counts
 
 
-def exact_composition(system: System, composition: Mapping[str, float], rng: np.random.Generator) -> System:
+def exact_composition(
+    species: NDArray[np.str_], composition: Mapping[str, float], rng: np.random.Generator
+) -> NDArray[np.str_]:
     """Change the element of as few atoms as possible, drawn at random, until the composition is exact.
 
     Args:
-        system: A decoration whose composition is nearly that.
+        species: A decoration whose composition is nearly that [n].
         composition: Fraction of each element; the sum is one.
         rng: Source of the choice.
 
     Raises:
         StructureError: The fractions are negative or do not add up to one.
     """
-    wanted = composition_counts(composition, len(system))
-    there = [np.flatnonzero(system.species == element) for element in composition]
+    wanted = composition_counts(composition, len(species))
+    there = [np.flatnonzero(species == element) for element in composition]
     surplus = [rng.choice(a, max(0, len(a) - n), replace=False) for a, n in zip(there, wanted, strict=True)]
     missing = [max(0, n - len(a)) for a, n in zip(there, wanted, strict=True)]
-    species = system.species.copy()
-    species[rng.permutation(np.concatenate(surplus))] = np.repeat(np.array(list(composition)), missing)
-    return System(system.cell, system.positions, species)
+    result = species.copy()
+    result[rng.permutation(np.concatenate(surplus))] = np.repeat(np.array(list(composition)), missing)
+    return result

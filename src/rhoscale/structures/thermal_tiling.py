@@ -107,16 +107,22 @@ class Window:
 def windows(cells: int, block: int, overlap: int) -> list[Window]:
     """Cut an axis into windows that fit into a block with their overlap; an axis as long as the block stays whole.
 
+    Args:
+        cells: Of the supercell along the axis.
+        block: Cells of the block.
+        overlap: Cells that two windows share; at most a third of the block, lest three windows meet.
+
     Raises:
-        InputError: The block is longer than the axis, or too short for two overlaps.
+        InputError: The block is longer than the axis, or too short to have seams.
     """
     if cells == block:
         return [Window(0, cells, 0)]
-    if block > cells or block < 2 * overlap:
+    if block > cells or block < 3:
         raise InputError(
-            f"a block of {block} cells cannot be tiled into {cells} cells with seams of {overlap} cells; expected at "
-            f"least two seams in a block, and no block longer than the supercell; choose another block"
+            f"a block of {block} cells cannot be tiled into {cells} cells; expected at least 3 cells in a block, and "
+            f"no more than in the supercell; choose another size of blocks or supercell"
         )
+    overlap = min(overlap, block // 3)
     count = -(-cells // (block - overlap))
     edges = [round(n * cells / count) for n in range(count + 1)]
     return [Window(a, b - a, overlap) for a, b in pairwise(edges)]
@@ -124,7 +130,7 @@ def windows(cells: int, block: int, overlap: int) -> list[Window]:
 
 def tile(
     blocks: Sequence[ThermalBlock], cell: System, repeats: Repeats, overlap: int, rng: np.random.Generator
-) -> ThermalBlock:
+) -> tuple[ThermalBlock, NDArray[np.bool_]]:
     """Fill a supercell with windows of the blocks, each block about equally often, places drawn at random.
 
     Species are those of the block with the largest weight at a site.
@@ -133,8 +139,11 @@ def tile(
         blocks: Of one shape.
         cell: The crystal's cell.
         repeats: Cells of the supercell along each axis.
-        overlap: Cells that neighbouring windows share.
+        overlap: Cells that neighbouring windows share; see :func:`windows`.
         rng: Source of order and places.
+
+    Returns:
+        The supercell, and which of its sites lie in a seam [nx, ny, nz, sites].
 
     Raises:
         InputError: The blocks differ in shape, or do not fit; see :func:`windows`.
@@ -158,15 +167,14 @@ def tile(
         displacements[into] += weight[..., None] * block.displacements[out_of]
         species[into] = np.where(weight > largest[into], block.species[out_of], species[into])
         largest[into] = np.maximum(weight, largest[into])
-    displacements -= displacements.reshape(-1, 3).mean(axis=0)
-    return ThermalBlock(displacements, species)
+    return ThermalBlock(displacements, species), largest < 1.0 - 1e-6
 
 
 def separate(system: System, limits: dict[tuple[str, str], float]) -> tuple[System, int]:
     """Push pairs apart that are nearer than the limit of their elements, both atoms by half of what is missing.
 
-    Mixing keeps the covariance of displacements, not their hard core: a few pairs in the seams come closer than any in
-    the dynamics.
+    A few pairs in the seams, and around vacancies of an alloy whose elements were changed, come closer than any in the
+    dynamics.
 
     Args:
         system: Atoms.

@@ -1,0 +1,375 @@
+"""Laws of thermal supercells: seams keep covariance, distances, composition; a seed is a structure; work is kept."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.neighborlist import neighbor_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rhoscale.ase_bridge import read_system, to_atoms
+from rhoscale.errors import InputError, OutputError, StructureError
+from rhoscale.recipes import thermal_blocks
+from rhoscale.recipes.build import SEAM_CELLS, BuildConfig, BuildReport, assemble, block_shape, build, plan_build
+from rhoscale.recipes.thermal_blocks import default_forces, thermal_block
+from rhoscale.structures.alloy import composition_counts, exact_composition
+from rhoscale.structures.bond_lengths import length_distribution, match_lengths, near_bonds, with_neighbours
+from rhoscale.structures.crystal import LATTICES, crystal, sublattices, supercell
+from rhoscale.structures.pair_distances import close_pairs, pair_distribution
+from rhoscale.structures.thermal_tiling import ThermalBlock, separate, tile, windows
+from rhoscale.system import System
+from rhoscale.units import ANGSTROM_PER_BOHR
+
+A = 7.65
+AL = crystal("fcc", ["Al"], A)
+
+
+def shaken(cell: System, repeats: tuple[int, int, int], size: float, seed: int) -> System:
+    whole = supercell(cell, repeats)
+    return System(
+        whole.cell, whole.positions + np.random.default_rng(seed).normal(0, size, (len(whole), 3)), whole.species
+    )
+
+
+def block_of(repeats: tuple[int, int, int], size: float, seed: int) -> ThermalBlock:
+    return ThermalBlock.from_snapshot(AL, repeats, shaken(AL, repeats, size, seed))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("thermal")
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> BuildConfig:
+    return BuildConfig(
+        "fcc", A, 900.0, folder / "al.xyz", elements=("Al",), supercell=(13, 9, 11), blocks=2, block_atoms=256,
+        vacancies=0.01, seed=1, equilibration_fs=120.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(config: BuildConfig) -> BuildReport:
+    return build(config)
+
+
+@given(st.integers(4, 60), st.integers(3, 12), st.integers(0, 3))
+def test_windows_cover_an_axis_and_their_squared_weights_add_up_to_one(cells: int, block: int, overlap: int) -> None:
+    block = min(block, cells)
+    sites = np.array([0.0, 0.25, 0.5])
+    total, cores = np.zeros((cells, 3)), np.zeros(cells, dtype=int)
+    for window in windows(cells, block, overlap):
+        assert window.cells <= block
+        np.add.at(total, (window.start + np.arange(window.cells)) % cells, window.weights(sites) ** 2)
+        cores[window.start : window.start + window.length] += 1
+    np.testing.assert_allclose(total, 1.0, atol=1e-12)
+    assert (cores == 1).all()
+
+
+def test_blocks_that_cannot_be_tiled_are_refused() -> None:
+    for cells, block in ((5, 6), (5, 2)):
+        with pytest.raises(InputError, match="cannot be tiled"):
+            windows(cells, block, 2)
+    with pytest.raises(InputError, match="one shape"):
+        tile([block_of((4, 4, 4), 0.1, 0), block_of((4, 4, 5), 0.1, 1)], AL, (8, 8, 8), 2, np.random.default_rng(0))
+
+
+def test_sites_outside_of_seams_are_copies_and_sites_in_seams_keep_the_variance() -> None:
+    blocks = [block_of((6, 6, 6), 0.3, seed) for seed in range(3)]
+    tiled, seam = tile(blocks, AL, (20, 17, 13), 2, np.random.default_rng(0))
+    assert tiled.displacements.shape == (20, 17, 13, 4, 3)
+    assert 0.2 < seam.mean() < 0.95
+    known = np.concatenate([block.displacements.reshape(-1, 3) for block in blocks])
+    copies = tiled.displacements[~seam]
+    assert {tuple(x) for x in copies.tolist()} <= {tuple(x) for x in known.tolist()}
+    assert len({tuple(x) for x in copies[:500].tolist()}) > 300  # no mere repetition
+    assert tiled.displacements[seam].std() == pytest.approx(0.3, rel=0.02)
+    assert not np.isin(tiled.displacements[seam][:, 0], known).any()
+
+
+def test_an_axis_as_long_as_the_block_is_the_block_itself_in_another_place() -> None:
+    block = block_of((4, 4, 4), 0.3, 0)
+    tiled, seam = tile([block], AL, (4, 4, 4), 2, np.random.default_rng(3))
+    assert not seam.any()
+    moved = [np.roll(block.displacements, (i, j, k), (0, 1, 2)) for i in range(4) for j in range(4) for k in range(4)]
+    assert sum(np.array_equal(tiled.displacements, other) for other in moved) == 1
+
+
+def test_displacements_do_not_see_drift_nor_wrapping() -> None:
+    whole = supercell(AL, (4, 4, 4))
+    moved = np.random.default_rng(0).normal(0, 0.3, (len(whole), 3))
+    moved -= moved.mean(axis=0)
+    snapshot = System(whole.cell, whole.positions + moved + [5.3, -40.2, 13.0], whole.species)
+    wrapped = System(whole.cell, snapshot.scaled_positions @ whole.cell, whole.species)
+    block = ThermalBlock.from_snapshot(AL, (4, 4, 4), wrapped)
+    assert block.repeats == (4, 4, 4)
+    np.testing.assert_allclose(block.displacements.reshape(-1, 3), moved, atol=1e-9)
+
+
+def test_a_molten_block_is_refused() -> None:
+    with pytest.raises(StructureError, match="as in a solid"):
+        block_of((4, 4, 4), 1.2, 0)
+
+
+SHELLS = {"sc": (6, 12), "bcc": (8, 6), "fcc": (12, 6), "diamond": (4, 12), "zincblende": (4, 12), "rocksalt": (6, 12)}
+
+
+@pytest.mark.parametrize("lattice", [x for x in LATTICES if x in SHELLS])
+def test_bonds_are_the_known_neighbours_each_pair_once(lattice: str) -> None:
+    cell = crystal(lattice, ["Si", "Ge"][: sublattices(lattice)], A)
+    bonds = near_bonds(cell)
+    per_site = np.array([np.count_nonzero(bonds.shell == shell) * 2 / len(cell) for shell in (0, 1)])
+    assert tuple(per_site) == SHELLS[lattice]
+    assert bonds.neighbours == sum(SHELLS[lattice])
+    alone = np.zeros((5, 5, 5, len(cell)), dtype=bool)
+    alone[2, 2, 2, 0] = True
+    assert with_neighbours(bonds, alone).sum() == 1 + sum(SHELLS[lattice])
+
+
+def test_bond_lengths_are_the_distances_of_the_first_shell() -> None:
+    cell, repeats = crystal("diamond", ["Si"], 10.3), (3, 4, 3)
+    snapshot = shaken(cell, repeats, 0.2, 0)
+    block = ThermalBlock.from_snapshot(cell, repeats, snapshot)
+    codes = np.zeros(block.species.shape, dtype=np.uint8)
+    found = length_distribution(near_bonds(cell), block.displacements, codes, 1, np.ones(codes.shape, dtype=bool))
+    lengths = (
+        neighbor_list("d", to_atoms(snapshot), 6.0 * ANGSTROM_PER_BOHR) / ANGSTROM_PER_BOHR
+    )  # the gap after shell 1
+    assert found.counts[0].sum() == len(lengths) / 2 == len(snapshot) * 2
+    middles = (np.arange(found.counts.shape[1]) + 0.5) * found.width
+    assert (found.counts[0] * middles).sum() / found.counts[0].sum() == pytest.approx(lengths.mean(), abs=found.width)
+
+
+def test_matching_brings_bond_lengths_to_the_aim_and_leaves_the_others_alone() -> None:
+    bonds, shape = near_bonds(AL), (8, 8, 8, 4)
+    codes, everywhere = np.zeros(shape, dtype=np.uint8), np.ones(shape, dtype=bool)
+    narrow, wide = block_of((8, 8, 8), 0.2, 0).displacements, block_of((8, 8, 8), 0.3, 1).displacements
+    aim = length_distribution(bonds, narrow, codes, 1, everywhere)
+    active = np.zeros(shape, dtype=bool)
+    active[:5] = True
+    moved = match_lengths(bonds, wide, codes, active, [aim], 1, 20)
+
+    def spread(displacements: np.ndarray) -> float:
+        counts = length_distribution(bonds, displacements, codes, 1, active).counts[0]
+        x = np.arange(len(counts)) * aim.width
+        return float(np.sqrt(np.average(x**2, weights=counts) - np.average(x, weights=counts) ** 2))
+
+    goal, before, after = spread(narrow), spread(wide), spread(moved)
+    assert before > 1.3 * goal
+    assert after == pytest.approx(goal, rel=0.03)
+    assert np.array_equal(moved[5:], wide[5:])
+    assert np.abs(match_lengths(bonds, narrow, codes, everywhere, [aim], 1, 5) - narrow).max() < 2 * aim.width
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.floats(3.0, 30.0))
+def test_pairs_are_those_of_ase_in_any_cell(seed: int, size: float) -> None:
+    rng = np.random.default_rng(seed)
+    cell = (np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))) * size
+    system = System(cell, rng.uniform(-size, 2 * size, (30, 3)), rng.choice(["Si", "Ge"], 30))
+    found = pair_distribution(system, 8.0, 20)
+    i, j, d = neighbor_list("ijd", to_atoms(system), 8.0 * ANGSTROM_PER_BOHR)
+    d = d / ANGSTROM_PER_BOHR
+    shells = 4 / 3 * np.pi * np.diff(found.edges**3) * 30 / system.volume * 30 / 2
+    np.testing.assert_allclose(found.values * shells, np.histogram(d, found.edges)[0] / 2, atol=1e-6)
+    for (a, b), shortest in found.shortest.items():
+        mine = d[(system.species[i] == a) & (system.species[j] == b)]
+        assert shortest == (pytest.approx(mine.min(), rel=1e-9) if len(mine) else np.inf)
+    limit = float(np.quantile(d, 0.3)) * (1 + 1e-9) if len(d) else 1.0
+    close = close_pairs(system, {(a, b): limit for a in ("Ge", "Si") for b in ("Ge", "Si")})
+    assert len(close.first) == np.count_nonzero(d < limit) / 2
+    np.testing.assert_allclose(
+        np.linalg.norm(close.vectors, axis=1).max(initial=0), d[d < limit].max(initial=0), rtol=1e-9
+    )
+
+
+def test_atoms_too_close_are_separated_and_no_others_moved() -> None:
+    system = shaken(AL, (5, 5, 5), 0.5, 0)
+    limits = {("Al", "Al"): 4.4}
+    before = close_pairs(system, limits)
+    moved, count = separate(system, limits)
+    assert count == len(before.first) > 5
+    assert pair_distribution(moved, 6.0).smallest >= 4.4
+    still = np.linalg.norm(moved.positions - system.positions, axis=1) == 0
+    assert still.mean() > 0.5
+    assert not still[before.first].any()
+    with pytest.raises(StructureError, match="still closer"):
+        separate(system, {("Al", "Al"): 7.0})
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.lists(st.floats(0.05, 1.0), min_size=2, max_size=4))
+def test_a_composition_is_made_exact_with_the_fewest_changes(seed: int, weights: list[float]) -> None:
+    rng = np.random.default_rng(seed)
+    names = ["Si", "Ge", "C", "Sn"][: len(weights)]
+    composition = dict(zip(names, np.array(weights) / sum(weights), strict=True))
+    species = rng.choice(names, 200, p=list(composition.values()))
+    exact = exact_composition(species, composition, rng)
+    counts = [np.count_nonzero(exact == name) for name in names]
+    assert counts == composition_counts(composition, 200).tolist()
+    surplus = sum(max(0, np.count_nonzero(species == name) - n) for name, n in zip(names, counts, strict=True))
+    assert np.count_nonzero(exact != species) == surplus
+
+
+def test_the_supercell_is_like_the_dynamics(config: BuildConfig, report: BuildReport) -> None:
+    likeness = report.likeness
+    assert likeness is not None
+    assert len(report.system) == 13 * 9 * 11 * 4 - 51
+    assert report.system.volume == pytest.approx(13 * 9 * 11 * A**3)
+    assert likeness.smallest >= likeness.smallest_of_blocks > 4.0
+    assert likeness.rms == pytest.approx(likeness.rms_of_blocks, rel=0.06)
+    # no farther from the dynamics than one block is from the other: all of that is the noise of small blocks
+    assert likeness.difference < 1.3 * likeness.spread
+    plan = plan_build(replace(config, force=True))
+    snapshots = [thermal_block(run)[0] for run in plan.runs]
+    blocks = [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
+    sites = supercell(plan.cell, plan.repeats)
+    hard, _ = tile(blocks, plan.cell, plan.repeats, 0, np.random.default_rng(0))
+    cut = System(sites.cell, sites.positions + hard.displacements.reshape(-1, 3), sites.species)
+    assert pair_distribution(cut, 6.0).smallest < likeness.smallest_of_blocks - 0.3  # what the seams are for
+
+
+def test_every_site_has_one_atom_or_none(report: BuildReport) -> None:
+    sites = supercell(AL, (13, 9, 11))
+    places = np.rint((report.system.positions - sites.positions[0]) / (A / 2)).astype(int) % (2 * np.array([13, 9, 11]))
+    assert len(np.unique(places, axis=0)) == len(report.system)
+
+
+def test_what_is_written_says_where_it_comes_from(config: BuildConfig, report: BuildReport) -> None:
+    told = json.loads((config.output.parent / "al.xyz.json").read_text())
+    assert told["build"]["seed"] == 1
+    assert told["vacancies"] == 51
+    assert told["content"] == report.system.content_hash()
+    assert [block["seed"] for block in told["blocks"]] == [run.seed for run in report.plan.runs]
+    assert told["blocks"][0]["mean_kinetic_temperature"] > 300
+    assert "seed 1; rhoscale build" in config.output.read_text().splitlines()[1]
+    back = read_system(config.output)
+    np.testing.assert_allclose(back.positions, report.system.positions, atol=1e-8)
+
+
+def test_a_seed_is_a_structure_and_nothing_is_replaced_unasked(config: BuildConfig, report: BuildReport) -> None:
+    with pytest.raises(OutputError, match="exists already"):
+        build(config)
+    again = build(replace(config, force=True))
+    assert np.array_equal(again.system.positions, report.system.positions)
+    plan = plan_build(replace(config, force=True))
+    snapshots = [thermal_block(run)[0] for run in plan.runs]
+    other, _ = assemble(replace(plan, config=replace(config, seed=2)), snapshots)
+    assert not np.array_equal(other.positions, report.system.positions)
+
+
+def test_a_killed_block_goes_on_and_ends_where_it_would_have(
+    report: BuildReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(report.plan.runs[0], folder=tmp_path)
+    monkeypatch.setattr(thermal_blocks, "CHECKPOINT_EVERY", 50)
+
+    def killed_at(step: int) -> None:
+        if step == 75:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        thermal_block(run, killed_at)
+    assert not run.done
+    steps: list[int] = []
+    snapshot, _ = thermal_block(run, steps.append)
+    assert steps[0] == 51
+    unbroken, _ = thermal_block(report.plan.runs[0])
+    # not bit for bit: EMT's neighbour lists depend on when they were made, and with them the order of its sums
+    np.testing.assert_allclose(snapshot.positions, unbroken.positions, atol=1e-7)
+    assert [p.name for p in tmp_path.iterdir()] == [run.file.name]
+
+
+def test_an_alloy_has_its_composition_and_its_bond_lengths(tmp_path: Path) -> None:
+    config = BuildConfig(
+        "diamond", 10.5, 300.0, tmp_path / "sige.npz", alloy={"Si": 0.6, "Ge": 0.4}, supercell=(31, 1, 1), blocks=4,
+        block_atoms=48, vacancies=0.03, seed=3, equilibration_fs=60.0, timestep_fs=2.0,
+    )  # fmt: skip
+    report = build(config)
+    counts = {e: int(np.count_nonzero(report.system.species == e)) for e in ("Si", "Ge")}
+    assert counts == dict(zip(("Si", "Ge"), composition_counts(config.alloy, 248 - 7).tolist(), strict=True))
+    plan = report.plan
+
+    def bond_lengths(systems: list[System]) -> dict[tuple[str, str], float]:
+        found: dict[tuple[str, str], list[float]] = {}
+        for system in systems:
+            i, j, d = neighbor_list("ijd", to_atoms(system), 2.9)
+            for a, b, length in zip(system.species[i], system.species[j], d, strict=True):
+                found.setdefault((min(a, b), max(a, b)), []).append(float(length))
+        return {pair: float(np.mean(lengths)) for pair, lengths in found.items()}
+
+    dynamics = bond_lengths([thermal_block(run)[0] for run in plan.runs])
+    tiled = bond_lengths([report.system])
+    assert dynamics["Si", "Si"] + 0.03 < dynamics["Ge", "Si"] < dynamics["Ge", "Ge"] - 0.03
+    for pair, length in dynamics.items():
+        assert tiled[pair] == pytest.approx(length, abs=0.02)
+    assert report.likeness is not None
+    assert report.likeness.smallest >= report.likeness.smallest_of_blocks
+
+
+def test_a_cell_that_costs_no_more_than_the_blocks_is_dynamics_itself(tmp_path: Path) -> None:
+    config = BuildConfig(
+        "fcc", A, 600.0, tmp_path / "al.npz", elements=("Al",), supercell=(3, 2, 2), vacancies=0.05, seed=7,
+        equilibration_fs=20.0,
+    )  # fmt: skip
+    plan = plan_build(config)
+    assert plan.single
+    report = build(config)
+    assert len(report.system) == 48 - 2
+    assert report.likeness is None
+    assert np.array_equal(report.system.positions, thermal_block(plan.runs[0])[0].positions)
+
+
+def test_a_block_is_as_cubic_as_the_supercell_allows() -> None:
+    assert block_shape((70, 70, 70), 4, 2000) == (8, 8, 8)
+    assert block_shape((70, 70, 70), 8, 2000) == (7, 6, 6) or block_shape((70, 70, 70), 8, 2000) == (7, 7, 6)
+    assert block_shape((1, 1, 5000), 8, 2000) == (1, 1, 250)
+    assert block_shape((3, 3, 3), 4, 2000) == (3, 3, 3)
+
+
+def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    good = BuildConfig("fcc", A, 600.0, tmp_path / "a.xyz", elements=("Al",), atoms=100000)
+    assert plan_build(good).repeats == (29, 29, 29)
+    for change, kind in (
+        ({"elements": ()}, InputError),
+        ({"alloy": {"Al": 1.0}}, InputError),
+        ({"supercell": (2, 2, 2)}, InputError),
+        ({"temperature": 0.0}, InputError),
+        ({"vacancies": 1.0}, InputError),
+        ({"lattice": "fcd"}, StructureError),
+        ({"elements": ("Al", "Mg")}, StructureError),
+        ({"elements": ("Mg",)}, InputError),
+        ({"block_atoms": 20}, InputError),
+        ({"output": tmp_path / "a.pdb"}, OutputError),
+        ({"elements": (), "alloy": {"Si": 0.7, "Ge": 0.7}}, StructureError),
+    ):
+        with pytest.raises(kind):
+            plan_build(replace(good, **change))
+    assert default_forces(("Si", "Ge")) == "tersoff"
+    assert list(tmp_path.iterdir()) == []
+    assert SEAM_CELLS == 2
+
+
+def test_the_command_plans_builds_and_refuses(tmp_path: Path) -> None:
+    def rhoscale(*words: str) -> subprocess.CompletedProcess[str]:
+        code = "import sys; from rhoscale.cli.app import main; sys.argv = sys.argv[1:]; main()"
+        command = [sys.executable, "-c", code, "rhoscale", "build", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+
+    words = ("--lattice", "fcc", "--elements", "Al", "--constant", "7.65", "--supercell", "2", "2", "2")
+    words += ("--temperature", "300", "--equilibration", "10", "--out", "al.xyz")
+    planned = rhoscale(*words, "--dry-run")
+    assert "32 atoms on 2 x 2 x 2 cells of fcc, dynamics of the whole cell" in planned.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert "wrote al.xyz" in rhoscale(*words).stdout
+    assert read_system(tmp_path / "al.xyz").formula == "Al32"
+    for more in ((), ("--force", "--alloy", "Si:1"), ("--force", "--elements", "Al,Mg")):
+        refused = rhoscale(*words, *more)
+        assert refused.returncode == 2
+        assert "error: " in refused.stderr
+        assert "Traceback" not in refused.stderr
