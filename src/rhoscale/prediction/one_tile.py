@@ -59,7 +59,7 @@ def predict_tile(tile: Tile, plan: PredictionPlan, predict_points: PredictPoints
         for name, field in fields.items():
             field[i, j, k] = _finite(getattr(values, name), name, block).reshape(block.shape)
     if plan.density_step:
-        _round(fields["density"], plan.density_step)
+        round_to_step(fields["density"], plan.density_step)
     return TilePrediction(
         tile,
         fields["density"],
@@ -69,7 +69,7 @@ def predict_tile(tile: Tile, plan: PredictionPlan, predict_points: PredictPoints
     )
 
 
-def _round(values: Float32Array, step: float) -> None:
+def round_to_step(values: Float32Array, step: float) -> None:
     """Round to multiples of a power of two, in place: the bits of a float32 below it become zero and cost no disk."""
     values *= np.float32(1.0 / step)
     np.rint(values, out=values)

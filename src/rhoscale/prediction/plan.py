@@ -282,7 +282,8 @@ def _bytes_per_point(uncertainty: bool) -> int:
 
 def _disk_bytes(grid: Grid, tile: Shape, atoms: int, uncertainty: bool) -> int:
     files = count_tiles(grid.shape, tile) * FILES_PER_TILE * FILE_SYSTEM_BLOCK
-    return grid.size * _bytes_per_point(uncertainty) + files + atoms * ATOM_BYTES
+    levels = grid.size * (6 if uncertainty else 4) // 7  # an eighth of the points, an eighth of those, ...
+    return grid.size * _bytes_per_point(uncertainty) + levels + files + atoms * ATOM_BYTES
 
 
 def _shape(counts: Iterable[int]) -> Shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ class PredictionStore:
         Raises:
             OutputError: No space left, or no permission. What was written before stays usable.
         """
-        with _writing(self.location):
+        with self.writing():
             region = prediction.tile.region
             self.array("density")[region] = prediction.density
             for name in DEVIATIONS if self.plan.uncertainty else ():
@@ -190,11 +190,15 @@ class PredictionStore:
         Raises:
             OutputError: No space left, or no permission.
         """
-        with _writing(self.location):
+        with self.writing():
             self.array("density").attrs["scale_factor"] = charge_factor
             for name in DEVIATIONS if self.plan.uncertainty else ():
                 self.array(name).attrs["scale_factor"] = charge_factor * DEVIATION_UNIT
             self.group.attrs.update({"summary": dict(summary), "charge_factor": charge_factor, "complete": True})
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Errors of the disk within become an ``OutputError`` that says how to go on."""
+        return _writing(self.location)
 
     def remove_unfinished_files(self) -> None:
         """Remove what a killed process had begun to write under another name; nobody else may be writing."""

@@ -23,6 +23,7 @@ from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import charge_factor
 from rhoscale.prediction.attempts import RETRIES, Predict
 from rhoscale.prediction.field import choose_grid
+from rhoscale.prediction.levels import write_levels
 from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction, rounding_step
 from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
 from rhoscale.prediction.run_local import Progress, run_local
@@ -222,6 +223,7 @@ def predict_field(
         verdict=judge(totals, plan.grid.volume, electrons, model.range) if plan.uncertainty else None,
         statistics=describe_field(rows, store.histograms(), plan.grid, factor, sigmas=plan.uncertainty),
     )
+    write_levels(store, factor)
     store.finish(summary.charge_factor, summary.to_dict())
     return summary
 
