@@ -5,7 +5,8 @@ Library functions are called one value at a time and cost more than the products
     gelu(z)  = z (1/2 + c p(x)),  gelu'(z) = 1/2 + c q(x),   c = z within +-4.5,  x = 2 (c / 4.5)^2 - 1
 
 with p and q of least largest error under the condition that both ends are met (error of gelu 2e-5, of its slope
-3e-4), and tanh is the seventh convergent of Lambert's continued fraction (1761), cut where it reaches 1 (error 1e-4).
+3e-4), and tanh is the seventh convergent of Lambert's continued fraction (1761), cut where it reaches 1 (error 1e-4; of
+gelu-tanh 2e-4, of silu 5e-4).
 """
 
 from __future__ import annotations

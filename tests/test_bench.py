@@ -1,0 +1,96 @@
+"""The table of stages and ceilings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rhoscale.cli.app import main
+from rhoscale.descriptors import Smooth
+from rhoscale.errors import InputError, OutputError
+from rhoscale.models import DenseNet
+from rhoscale.recipes import bench as recipe
+from rhoscale.recipes import machine
+from rhoscale.recipes.bench import Stage, bench, bounded
+from rhoscale.recipes.machine import Ceilings, best_seconds, measure_ceilings
+from rhoscale.recipes.operations import network_products, smooth_operations, spread_products
+
+CEILINGS = Ceilings(float32=2e9, bfloat16=8e9, memory=1e9, disk=1e6, by={})
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "REPEATS", 3)
+    monkeypatch.setattr(recipe, "RUNS", 1)
+    monkeypatch.setattr(machine, "MEMORY", 2**22)
+    monkeypatch.setattr(machine, "DISK", 2**18)
+
+
+def test_operations_of_a_network_are_twice_its_weights() -> None:
+    assert network_products(DenseNet(133, 64, 3, 2)) == 2 * (133 * 64 + 5 * 64 * 64 + 2 * 64)
+    # rank-16 factors of six layers and of the output's input, and five transposed products
+    factors = 16 * (133 + 64) + 5 * 16 * (64 + 64) + 16 * 64
+    assert spread_products(DenseNet(133, 64, 3, 2)) == 2 * (factors + 5 * 64 * 64)
+
+
+def test_operations_of_features_grow_with_the_atoms_inside_the_cutoff() -> None:
+    spec = Smooth(("Al",), angular=())
+    assert smooth_operations(spec, 0.018) == pytest.approx(2 * smooth_operations(spec, 0.009))
+
+
+def test_the_bound_is_the_largest_of_arithmetic_memory_and_disk() -> None:
+    arithmetic = bounded(Stage("a", 1e-6, products=800.0, operations=200.0, memory=10.0), CEILINGS, bfloat16=True)
+    assert arithmetic.bound == pytest.approx(1e-7 + 1e-7)
+    assert arithmetic.limit == "arithmetic"
+    assert arithmetic.fraction == pytest.approx(0.2)
+    assert bounded(Stage("b", 1e-6, products=800.0), CEILINGS, bfloat16=False).bound == pytest.approx(4e-7)
+    assert bounded(Stage("c", 1e-6, memory=100.0), CEILINGS, bfloat16=True).limit == "memory"
+    assert bounded(Stage("d", 1e-5, disk=8.0), CEILINGS, bfloat16=True).bound == pytest.approx(8e-6)
+    assert bounded(Stage("e", 1e-6, operations=None), CEILINGS, bfloat16=True).fraction is None
+
+
+def test_quick_tasks_are_called_often_enough_to_be_timed() -> None:
+    calls = []
+    seconds = best_seconds(lambda: calls.append(1), runs=2, least=0.002)
+    assert len(calls) > 100
+    assert 0 < seconds < 1e-4
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command_measures_every_stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["rhoscale", "bench", "--json", "--precision", "float32"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["precision"] == "float32"
+    stages = {stage["name"]: stage for stage in report["stages"]}
+    assert len(stages) == 6
+    for stage in stages.values():
+        assert stage["seconds"] > 0
+        assert stage["points_per_second"] == pytest.approx(1 / stage["seconds"])
+        assert stage["fraction"] == pytest.approx(stage["bound"] / stage["seconds"])
+    alone, both = stages["network, mean alone"], stages["network, mean and both sigmas"]
+    assert both["products"] > alone["products"] > 0
+    whole = stages["all but writing, with both sigmas"]
+    assert whole["products"] == both["products"]
+    parts = ("neighbours and features", "prior mean", "network, mean and both sigmas")
+    assert whole["operations"] == pytest.approx(sum(stages[name]["operations"] for name in parts))
+    ceilings = report["ceilings"]
+    assert ceilings["float32"] == max(v for k, v in ceilings["by"].items() if k.startswith("float32"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_cannot_be_measured_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match="expected a folder with room"):
+        measure_ceilings(tmp_path / "missing")
+    monkeypatch.setattr(recipe, "has_bfloat16", lambda: False)
+    with pytest.raises(InputError, match="AVX512-BF16"):
+        bench(bfloat16=True)
+    monkeypatch.setattr("sys.argv", ["rhoscale", "bench", "--precision", "half"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "expected float32 or bfloat16" in capsys.readouterr().err
