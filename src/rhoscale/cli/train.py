@@ -52,21 +52,36 @@ def evaluate_command(
     batch: list[str] = typer.Option([], "--batch", help="Batch to judge on; may be given several times."),
     draws: int = typer.Option(20, "--draws", help="Draws of the weights for the uncertainties."),
     points: int = typer.Option(20_000, "--points", help="Points of a snapshot at which uncertainties are judged."),
+    calibration: bool = typer.Option(False, "--calibration", help="Report on the uncertainties, group by group."),
+    figure: Path | None = typer.Option(None, "--figure", help="Draw the calibration into this PNG file."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Judge a model on the test batches of a data set: errors, coverage, and a baseline beside them."""
+    from rhoscale.cli.calibration import coverage_table, summary_table
     from rhoscale.datasets.store import SnapshotStore
     from rhoscale.recipes.bundled import load_with_hash
-    from rhoscale.recipes.evaluate import cases_to_card, evaluate
+    from rhoscale.recipes.calibration_report import draw_reports
+    from rhoscale.recipes.evaluate import calibration_reports, cases_to_card, evaluate
     from rhoscale.recipes.training_plan import EvaluationConfig
 
     trained, _ = load_with_hash(model)
     config = EvaluationConfig(test=tuple(batch), draws=draws, points=points)
     cases = evaluate(trained, SnapshotStore.open(data), config, report=lambda text: typer.echo(text, err=True))
+    reports = calibration_reports(cases) if calibration or figure is not None else {}
+    if figure is not None:
+        draw_reports(reports, figure, f"{model} on {data}")
     if as_json:
-        typer.echo(json.dumps(cases_to_card(cases), indent=2))
-    else:
-        wide_console().print(errors_table(cases))
+        found = cases_to_card(cases)
+        if calibration:
+            found["calibration"] = {name: report.to_dict() for name, report in reports.items()}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    console = wide_console()
+    console.print(errors_table(cases))
+    if calibration:
+        console.print(summary_table(reports))
+        for name, report in reports.items():
+            console.print(coverage_table(name, report))
 
 
 def errors_table(cases: list[CaseErrors]) -> Table:

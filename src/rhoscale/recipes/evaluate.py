@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rhoscale.errors import DatasetError, ModelError
 from rhoscale.metrics import Calibration, FieldErrors, calibration
 from rhoscale.models import TrainedModel
 from rhoscale.recipes.atomic_tables import known_tables
+from rhoscale.recipes.calibration_report import CalibrationReport, calibration_report
 from rhoscale.recipes.judge import Judged, judge_snapshot
 from rhoscale.recipes.training_plan import EvaluationConfig
 from rhoscale.snapshot import Snapshot
@@ -29,6 +31,7 @@ class CaseErrors:
         calibration: Of the total deviations, all snapshots together.
         sigma: Root mean squares over the points: ``aleatoric``, ``epistemic``, ``total``, electrons per Bohr^3.
         baselines: Name of a baseline -> its errors for each snapshot.
+        judged: Errors and deviations point by point, for each snapshot.
     """
 
     case: str
@@ -37,6 +40,12 @@ class CaseErrors:
     calibration: Calibration
     sigma: Mapping[str, float]
     baselines: Mapping[str, tuple[FieldErrors, ...]]
+    judged: tuple[Judged, ...] = field(repr=False, compare=False)
+
+    @cached_property
+    def report(self) -> CalibrationReport:
+        """How far the deviations can be trusted, and where."""
+        return calibration_report(self.records, self.judged)
 
     def to_dict(self) -> dict[str, Any]:
         """The case as plain values; L1 as a fraction of the electrons."""
@@ -49,6 +58,7 @@ class CaseErrors:
             "l1_by_snapshot": {r.task: e.l1 for r, e in zip(self.records, self.errors, strict=True)},
             **self.calibration.to_dict(),
             "sigma_rms": dict(self.sigma),
+            "calibration": self.report.condensed(),
             "baselines": {name: summary(errors) for name, errors in self.baselines.items()},
         }
 
@@ -100,6 +110,15 @@ def cases_to_card(cases: Sequence[CaseErrors]) -> dict[str, Any]:
     return {case.case: case.to_dict() for case in cases}
 
 
+def calibration_reports(cases: Sequence[CaseErrors]) -> dict[str, CalibrationReport]:
+    """The report of each case and, if there are several, of ``all`` together."""
+    reports = {case.case: case.report for case in cases}
+    if len(cases) > 1:
+        together = [r for case in cases for r in case.records], [j for case in cases for j in case.judged]
+        reports["all"] = calibration_report(*together)
+    return reports
+
+
 def _case(name: str, records: Sequence[Record], judged: Sequence[Judged]) -> CaseErrors:
     differences = np.concatenate([j.differences for j in judged])
     parts = {
@@ -113,6 +132,7 @@ def _case(name: str, records: Sequence[Record], judged: Sequence[Judged]) -> Cas
         calibration=calibration(differences, parts["total"]),
         sigma={part: float(np.sqrt(np.mean(np.square(v, dtype=np.float64)))) for part, v in parts.items()},
         baselines={name: tuple(j.baselines[name] for j in judged) for name in judged[0].baselines},
+        judged=tuple(judged),
     )
 
 

@@ -12,6 +12,7 @@ from rhoscale.density import Density
 from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.grid import Grid
 from rhoscale.metrics import FieldErrors, field_errors
+from rhoscale.metrics.regions import nearest_atom, regions
 from rhoscale.models import TrainedModel
 from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid
 from rhoscale.recipes.prior import prior_mean
@@ -29,7 +30,9 @@ class Judged:
         differences: Point estimate minus label at the points where uncertainties were computed [m], e/Bohr^3.
         uncertainty: At the same points.
         leverage: At the same points [m], or None where the model does not know it.
-        points: Their positions [m, 3], Bohr.
+        region: Number of the region (``rhoscale.metrics.regions``) of each of these points [m].
+        grid: The compute grid.
+        chosen: Flat indices of these points in the grid [m].
         sigma_to_l1: Factor from the mean total deviation to the L1 per electron of a Gaussian of that size.
     """
 
@@ -38,7 +41,9 @@ class Judged:
     differences: NDArray[np.float64]
     uncertainty: Uncertainty
     leverage: NDArray[np.float32] | None
-    points: NDArray[np.float64]
+    region: NDArray[np.intp]
+    grid: Grid
+    chosen: NDArray[np.intp]
     sigma_to_l1: float
 
     @property
@@ -64,7 +69,7 @@ def judge_snapshot(
         draws: Weight draws for the uncertainties.
         points: Number of points for the uncertainties, drawn with the seed; None for all.
         seed: Of the points and the draws.
-        tables: Atomic densities for the promolecule's errors; None to leave them out.
+        tables: Atomic densities for the promolecule's errors and regions; without them nothing counts as a bond.
     """
     grid = Grid.from_spacing(snapshot.system.cell, model.compute_spacing)
     positions = grid.points()
@@ -85,6 +90,16 @@ def judge_snapshot(
         differences=density[chosen].astype(np.float64) - reference.values.reshape(-1)[chosen],
         uncertainty=model.uncertainty(features[chosen], part, draws=draws, seed=seed),
         leverage=None if model.leverage is None else model.leverage(features[chosen]),
-        points=positions[chosen],
+        region=regions(nearest_atom(snapshot.system, positions[chosen]), *_bonding(fields.get("promolecule"), chosen)),
+        grid=grid,
+        chosen=chosen,
         sigma_to_l1=float(np.sqrt(2.0 / np.pi)) * snapshot.system.volume / snapshot.electrons,
     )
+
+
+def _bonding(promolecule: Density | None, chosen: NDArray[np.intp]) -> tuple[NDArray[np.float64], float]:
+    """Promolecule at the chosen points and its mean."""
+    if promolecule is None:
+        return np.zeros(len(chosen)), 0.0
+    values = np.asarray(promolecule.values, dtype=np.float64).reshape(-1)
+    return values[chosen], float(values.mean())
