@@ -131,6 +131,45 @@ def test_dry_run_shows_the_plan_and_writes_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["al.extxyz"]
 
 
+def test_a_dry_run_refuses_a_disk_that_is_too_small(
+    structure: Path,
+    toy_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: small)
+    words = ("predict", structure, "-m", toy_model, "-o", tmp_path / "a.zarr", "--dry-run")
+    assert command(monkeypatch, *words) == 2
+    assert "GiB are free" in capsys.readouterr().err
+
+
+def test_statistics_are_shown_and_in_the_json(
+    structure: Path,
+    toy_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("predict", structure, "-m", toy_model, "-o", tmp_path / "a.zarr")
+    assert command(monkeypatch, *words) == 0
+    text = capsys.readouterr().out
+    for part in ("density    ", "aleatoric  mean", "99 % below", "worst      tile", "verdict    "):
+        assert part in text
+    assert command(monkeypatch, *words, "--force", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["statistics"]
+    field = rhoscale.open_density(tmp_path / "a.zarr")
+    assert found == field.store.attributes["summary"]["statistics"]
+    values = field[:]
+    assert found["density"]["max"] == pytest.approx(float(values.max()))
+    assert found["density"]["mean"] * field.grid.volume == pytest.approx(12.0)
+    total = field.total
+    i, j, k = found["worst_tiles"][0]["point"]
+    assert total[i, j, k] == pytest.approx(float(total[:].max()), rel=2e-3)
+    assert found["total"]["quantiles"]["0.5"] == pytest.approx(float(np.median(total[:])), rel=0.05)
+
+
 def test_a_finished_store_is_replaced_only_with_force_and_foreign_folders_never(
     structure: Path,
     toy_model: Path,
@@ -233,6 +272,9 @@ BAD_OPTIONS = {
     "one draw": (["--draws", "1"], "1 draws have no spread"),
     "no memory": (["--memory", "0.00001"], "GiB a worker but"),
     "no thread": (["--threads", "0"], "expected at least 1"),
+    "no worker": (["--workers", "0"], "expected at least 1"),
+    "negative retries": (["--retries", "-1"], "expected 0 or more"),
+    "two kinds of workers": (["--workers", "2", "--threads", "2"], "more than one of threads, workers and scheduler"),
     "no pseudopotentials": (["--pseudopotentials", "nowhere"], "no pseudopotential folder"),
     "usage": (["--colour", "blue"], "No such option"),
 }

@@ -114,9 +114,7 @@ def prepare(config: PredictConfig, *, with_speed: bool = False) -> PreparedPredi
     if config.pseudopotentials is not None:
         wanted = {e: file.identity for e, file in folder_pseudopotentials(config.pseudopotentials).items()}
         refuse_other_pseudopotentials(system.elements, wanted, model.pseudopotentials, model.name)
-    if not config.output.exists():  # else it is gone on with, replaced or refused
-        text = 0 if config.output.suffix == ".zarr" else BYTES_PER_VALUE_IN_TEXT * plan.output_grid.size
-        refuse_small_disk(config.output, plan.disk_bytes + text)
+    _refuse_small_machine(config.output, plan)
     return PreparedPrediction(system, model, measure_speed(plan, system, model) if with_speed else plan)
 
 
@@ -133,7 +131,6 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     as_store = config.output.suffix == ".zarr"
     if not as_store:
         _refuse_existing_file(config)
-        refuse_small_memory(config.output, BYTES_PER_VALUE_IN_MEMORY * plan.output_grid.size)
     place = config.output if as_store else config.output.with_name(f".{config.output.name}.tiles.zarr")
     store = open_or_create(place, plan, system, about(system, model), force=config.force or not as_store)
     with _runner(config) as run:
@@ -206,6 +203,16 @@ def open_or_create(
         raise OutputError(f"{place} exists already and is {state}; expected a new name; use --force to replace it")
     found.delete()
     return PredictionStore.create(place, plan, system, attributes)
+
+
+def _refuse_small_machine(output: Path, plan: PredictionPlan) -> None:
+    """A density file is written from memory; what exists already is gone on with, replaced or refused later."""
+    text = 0
+    if output.suffix != ".zarr":
+        refuse_small_memory(output, BYTES_PER_VALUE_IN_MEMORY * plan.output_grid.size)
+        text = BYTES_PER_VALUE_IN_TEXT * plan.output_grid.size
+    if not output.exists():
+        refuse_small_disk(output, plan.disk_bytes + text)
 
 
 def refuse_small_memory(output: Path, needed: int) -> None:
