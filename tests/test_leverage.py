@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
+from rhoscale.ase_bridge import to_atoms
 from rhoscale.datasets.split import Record
 from rhoscale.errors import ModelError
 from rhoscale.metrics import coverage
 from rhoscale.models import TrainedModel, load_trained, save_trained
 from rhoscale.recipes.feature_range import feature_range
+from rhoscale.recipes.public import Model
 from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
+from rhoscale.system import System
 from rhoscale.uncertainty import Recalibration, fit_recalibration
 from rhoscale.uncertainty.leverage import Leverage
 from toy_model import thermal_aluminium, toy_snapshot
@@ -154,3 +157,22 @@ def test_a_model_with_leverage_comes_back_the_same_and_a_swapped_range_is_refuse
     (wrong / "card.toml").write_text(card)
     with pytest.raises(ModelError, match="edited"):
         load_trained(wrong)
+
+
+def test_a_structure_with_features_that_training_hardly_knew_is_told_outside(
+    toy_model: Path, training: Labelled
+) -> None:
+    plain = load_trained(toy_model)
+    known = feature_range(plain, training)
+    limits = {"leverage_quantile": known.quantile, "leverage_share": known.share, "largest_total": 1e9}
+    model = Model(replace(plain, leverage=known.leverage, range=limits), "0" * 64)
+    familiar, blown = thermal_aluminium(11), thermal_aluminium(12)
+    blown = System(1.12 * blown.cell, 1.12 * blown.positions, blown.species)
+    inside, outside = (model.predict(to_atoms(s), draws=4, threads=1).verdict for s in (familiar, blown))
+    assert inside is not None
+    assert outside is not None
+    assert inside.share_far is None
+    assert outside.share_far is not None
+    assert outside.share_far > 0.5
+    assert outside.range == "outside"
+    assert "features rarer than" in str(outside)

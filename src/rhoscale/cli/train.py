@@ -69,7 +69,7 @@ def evaluate_command(
     cases = evaluate(trained, SnapshotStore.open(data), config, report=lambda text: typer.echo(text, err=True))
     reports = calibration_reports(cases) if calibration or figure is not None else {}
     if figure is not None:
-        draw_reports(reports, figure, f"{model} on {data}")
+        draw_reports(reports, figure, f"{trained.name} on {data.name}")
     if as_json:
         found = cases_to_card(cases)
         if calibration:

@@ -14,6 +14,7 @@ from rhoscale.prediction.statistics import STATISTICS
 
 INSIDE_SHARE = 1e-3  # a single validation maximum is itself uncertain; a few points beyond it mean nothing
 OUTSIDE_SHARE = 5e-2  # one vacancy in 32 atoms touches about this much of the cell
+FAR_SHARE = 0.5  # of the points with features that training hardly knew: all of the structure is another one
 FAR_OFF = 2.0  # times the largest electron count error of validation
 MEAN_ABSOLUTE = sqrt(2.0 / pi)  # E|x| of a Gaussian of unit width
 
@@ -72,6 +73,8 @@ class Verdict:
         expected_l1: Expected L1 per electron; 0.01 is 1 %.
         expected_l1_low: Lower end of its interval, from how such expectations held in validation.
         expected_l1_high: Upper end of its interval.
+        share_far: Share of points with features rarer than 99 % of those of training, where that is more than in any
+            training snapshot; else None.
     """
 
     range: str
@@ -81,6 +84,7 @@ class Verdict:
     expected_l1: float
     expected_l1_low: float | None
     expected_l1_high: float | None
+    share_far: float | None = None
 
     @property
     def largest_electrons_off(self) -> float:
@@ -102,6 +106,8 @@ class Verdict:
         share = ""
         if self.share_beyond is not None:
             share = f"; {100 * self.share_beyond:.3g} % of the points are less certain than any point in validation"
+        if self.share_far is not None:
+            share += f"; {100 * self.share_far:.3g} % of the points have features rarer than 99 % of those of training"
         count = ""
         if abs(self.electrons_off) > self.largest_electrons_off:
             count = f"; the raw electron count is off by {100 * self.electrons_off:+.2f} %, more than it should be"
@@ -111,14 +117,21 @@ class Verdict:
         return f"{where}{share}{count}; expected L1 error {100 * self.expected_l1:.2f} % per electron{interval}"
 
 
-def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[str, float]) -> Verdict:
+def judge(
+    totals: FieldTotals,
+    volume: float,
+    electrons: float,
+    limits: Mapping[str, float],
+    share_far: float | None = None,
+) -> Verdict:
     """Judge a prediction by its own uncertainty, its electron count and what the model met in validation.
 
         E[L1] = sqrt(2 / pi) int sigma dr / int rho dr      (mean absolute value of a Gaussian)
 
     The raw electron count checks the model without a reference, as int |error| dr >= |int error dr|. Where it is off by
     more than in any validation snapshot, or by more than the largest L1 to expect, the prediction is at least partly
-    outside, and outside at twice that, whatever its uncertainty says.
+    outside, and outside at twice that, whatever its uncertainty says. The same holds where more points than in any
+    training snapshot have features rarer than 99 % of those of training, and for half of the points.
 
     Args:
         totals: Sums over the compute grid.
@@ -126,7 +139,9 @@ def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[
         electrons: Valence electrons in the cell.
         limits: The model's ``range``: ``largest_total`` (electrons per Bohr^3), ``l1_ratio_low`` and
             ``l1_ratio_high``, between which the ratio of true to expected L1 lay in validation, and
-            ``largest_electrons_off``, the largest relative error of the electron count there.
+            ``largest_electrons_off``, the largest relative error of the electron count there; ``leverage_share``, the
+            largest share of points with such rare features in a training snapshot.
+        share_far: Share of such points here, or None if it is not known.
     """
     expected = MEAN_ABSOLUTE * totals.sigma_mean * volume / totals.electrons
     share = totals.beyond / totals.points if "largest_total" in limits else None
@@ -140,10 +155,12 @@ def judge(totals: FieldTotals, volume: float, electrons: float, limits: Mapping[
         expected_l1_low=None if low is None else expected * low,
         expected_l1_high=None if high is None else expected * high,
     )
+    strange = share_far is not None and share_far > limits.get("leverage_share", 1.0)
+    verdict = replace(verdict, share_far=share_far if strange else None)
     off = abs(verdict.electrons_off)
-    if off > FAR_OFF * verdict.largest_electrons_off:
+    if off > FAR_OFF * verdict.largest_electrons_off or (verdict.share_far or 0.0) > FAR_SHARE:
         return replace(verdict, range="outside")
-    too_far = off > verdict.largest_electrons_off and verdict.range != "outside"
+    too_far = (off > verdict.largest_electrons_off or strange) and verdict.range != "outside"
     return replace(verdict, range="partly") if too_far else verdict
 
 

@@ -139,7 +139,7 @@ def draw_reports(reports: Mapping[str, CalibrationReport], path: Path, title: st
     """
     try:
         with path.open("wb") as file:
-            draw_calibration(file, [_curves(name, report) for name, report in reports.items()], title)
+            draw_calibration(file, [_curves(name, report) for name, report in reports.items() if name != "all"], title)
     except OSError as error:
         raise OutputError(
             f"cannot write the picture {path} ({error}); expected a writable place; choose another"

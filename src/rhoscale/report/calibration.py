@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 UNIT = "10⁻⁴ e/Bohr³"
@@ -63,7 +64,9 @@ def draw_calibration(file: BinaryIO, cases: Sequence[CalibrationCurves], title: 
         )  # fmt: skip
     coverage.plot([0, 100], [0, 100], color="0.6", linewidth=0.8, zorder=0)
     coverage.set(xlabel="nominal level (%)", ylabel="errors inside (%)", title="Coverage")
-    coverage.set(xlim=(40, 101), ylim=(0, 101), xticks=[50, 68, 90, 95, 99.7], xticklabels=["50", "68", "90", "95", ""])
+    coverage.set(
+        xlim=(40, 101), ylim=(10, 101), xticks=[50, 68, 90, 95, 99.7], xticklabels=["50", "68", "90", "95", ""]
+    )
     coverage.legend(fontsize=8, loc="lower right")
     _equal_scales(tenths, "deciles of σ")
     _equal_scales(blocks, "blocks of 2 Bohr")
@@ -73,6 +76,10 @@ def draw_calibration(file: BinaryIO, cases: Sequence[CalibrationCurves], title: 
 def _equal_scales(axes: Axes, title: str) -> None:
     """Logarithmic axes of one range with their diagonal."""
     axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     low = min(axes.get_xlim()[0], axes.get_ylim()[0])
     high = max(axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
