@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -160,6 +161,21 @@ def test_a_scheduler_of_somebody_else_is_used_and_a_missing_one_named(
         connect(scheduler="tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def test_the_command_takes_a_scheduler_for_threads(client: Client, toy_model: Path, tmp_path: Path) -> None:
+    from ase.io import write
+
+    from rhoscale.ase_bridge import to_atoms
+    from rhoscale.recipes.predict import PredictConfig, predict
+
+    write(tmp_path / "al.extxyz", to_atoms(thermal_aluminium(0)))
+    config = PredictConfig(tmp_path / "al.extxyz", str(toy_model), tmp_path / "a.zarr", threads=1)
+    there = replace(config, output=tmp_path / "b.zarr", threads=None, scheduler=client.scheduler.address)
+    reports = [predict(config), predict(there)]
+    assert reports[0].summary == reports[1].summary
+    bits = [stored_bits(PredictionStore.open(report.output)) for report in reports]
+    assert bits[0] == bits[1]
 
 
 def test_without_dask_the_command_says_what_to_install(
