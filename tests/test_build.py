@@ -16,7 +16,7 @@ from rhoscale.ase_bridge import read_system, to_atoms
 from rhoscale.errors import InputError, OutputError, StructureError
 from rhoscale.recipes import thermal_blocks
 from rhoscale.recipes.build import SEAM_CELLS, BuildConfig, BuildReport, assemble, block_shape, build, plan_build
-from rhoscale.recipes.thermal_blocks import default_forces, thermal_block
+from rhoscale.recipes.thermal_blocks import TERSOFF, default_forces, thermal_block
 from rhoscale.structures.alloy import composition_counts, exact_composition
 from rhoscale.structures.bond_lengths import length_distribution, match_lengths, near_bonds, with_neighbours
 from rhoscale.structures.crystal import LATTICES, crystal, sublattices, supercell
@@ -350,7 +350,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(kind):
             plan_build(replace(good, **change))
-    assert default_forces(("Si", "Ge")) == "tersoff"
+    assert default_forces(("Si", "Ge")) == TERSOFF
     assert list(tmp_path.iterdir()) == []
     assert SEAM_CELLS == 2
 

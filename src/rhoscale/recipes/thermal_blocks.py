@@ -23,6 +23,7 @@ from rhoscale.sampling.thermostat import ScaledCalculator, Thermostat, equilibri
 from rhoscale.system import System
 
 CHECKPOINT_EVERY = 50  # steps
+TERSOFF = "rhoscale.sampling.tersoff:Tersoff1989"  # compiled; "tersoff" is ASE's, the same potential
 TERSOFF_ELEMENTS = {"C", "Si", "Ge"}
 
 
@@ -85,7 +86,7 @@ def default_forces(elements: tuple[str, ...]) -> str:
     if set(elements) <= set(emt_elements):
         return "emt"
     if set(elements) <= TERSOFF_ELEMENTS:
-        return "tersoff"
+        return TERSOFF
     raise InputError(
         f"no classical potential here knows {', '.join(elements)} together; expected elements of EMT "
         f"({', '.join(sorted(emt_elements))}) or of Tersoff (C, Si, Ge); name an ASE calculator: "
