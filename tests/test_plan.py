@@ -79,15 +79,12 @@ def test_memory_of_a_worker_does_not_grow_with_the_crystal() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(SHAPES, st.none() | st.tuples(*[st.integers(6, 400)] * 3))
-def test_chunks_divide_a_tile_and_hold_whole_blocks(
-    shape: tuple[int, int, int], tile_shape: tuple[int, int, int] | None
-) -> None:
+@given(SHAPES, st.none() | st.tuples(*[st.integers(6, 200)] * 3))
+def test_chunks_divide_a_tile(shape: tuple[int, int, int], tile_shape: tuple[int, int, int] | None) -> None:
     plan = _plan(shape, tile_shape=tile_shape)
     for tile, chunk, block in zip(plan.tile_shape, plan.chunk_shape, plan.block_shape, strict=True):
         assert tile % chunk == 0
-        assert chunk % block == 0
-        assert chunk == block or chunk <= 64
+        assert block <= chunk <= 64
     assert _plan((800, 800, 800)).chunk_shape == (64, 64, 64)
 
 

@@ -84,11 +84,13 @@ def _reader(store: PredictionStore, name: str, level: int) -> Callable[[Tile], F
 
 def _halve(values: Float32Array) -> Float32Array:
     """Means of pairs along each axis; a last point without a partner stands for itself."""
-    for axis, n in enumerate(values.shape):
-        values = np.add.reduceat(values, np.arange(0, n, 2), axis=axis)
-        even = [slice(None)] * 3
-        even[axis] = slice(0, n // 2)
-        values[tuple(even)] *= np.float32(0.5)
+    for axis in (0, 1, 2):
+        first = np.moveaxis(values, axis, 0)[0::2]
+        means = first.copy(order="K")
+        second = np.moveaxis(values, axis, 0)[1::2]
+        means[: len(second)] += second
+        means[: len(second)] *= np.float32(0.5)
+        values = np.moveaxis(means, 0, axis)
     return values
 
 

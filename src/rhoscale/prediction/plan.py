@@ -109,8 +109,8 @@ class PredictionPlan:
 
     @property
     def chunk_shape(self) -> Shape:
-        """Points that are compressed together: whole blocks that divide a tile."""
-        return _shape(_chunk_edge(t, b) for t, b in zip(self.tile_shape, self.block_shape, strict=True))
+        """Points that are compressed together; they divide a tile."""
+        return _shape(_chunk_edge(t) for t in self.tile_shape)
 
     @property
     def bytes_per_tile(self) -> int:
@@ -263,9 +263,8 @@ def _whole_blocks(tile_shape: Shape, block: Shape) -> Shape:
     return _shape(b * -(-t // b) for t, b in zip(tile_shape, block, strict=True))
 
 
-def _chunk_edge(tile: int, block: int) -> int:
-    whole = tile // block
-    return block * max(n for n in range(1, whole + 1) if whole % n == 0 and (n == 1 or n * block <= LARGEST_CHUNK))
+def _chunk_edge(tile: int) -> int:
+    return max(n for n in range(1, min(tile, LARGEST_CHUNK) + 1) if tile % n == 0)
 
 
 def _bytes_per_worker(tile: Shape, block: Shape, workload: Workload, grid: Grid, atoms: int) -> int:
