@@ -33,7 +33,6 @@ from rhoscale.units import RYDBERG_PER_HARTREE
 
 BUDGET = 60.0  # core-minutes
 MEMORY = 4 * GIB
-VERDICT_DRAWS = 20
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def compute_energy(prepared: PreparedEnergy, report: Callable[[str], None] = lam
         report(f"one diagonalisation in the potential of {prepared.name}")
         return EnergyReport(prepared, engine.energies_from_density(system, source.density), None, None)
     fields = ModelFields.of(system, source.trained)
-    verdict = fields.verdict(VERDICT_DRAWS, prepared.seed)
+    verdict = fields.verdict
     report(f"one diagonalisation in the potential that {prepared.name} predicts; {verdict}")
     found = engine.energies_from_density(system, FourierDensity.from_density(fields.prediction.raw, np.inf))
     spread = None

@@ -102,8 +102,9 @@ class ModelFields:
 
             rho_j = rho_mean + e (rho_{w_j} - rho_mean)
 
-        with the factor e by which the model's recalibration widens its epistemic map (1 without), so that the spread
-        of the fields at a point is the epistemic standard deviation that a prediction shows there.
+        with the factor e by which the model's recalibration widens the spread of draws (1 without). What the
+        recalibration adds for features far from those of training has no known correlation between points and is
+        in no draw.
 
         Raises:
             InputError: Fewer than two draws.
@@ -116,14 +117,11 @@ class ModelFields:
             residual, _ = network(self.features)
             yield self._whole(mean + factor * (residual + prior - mean))
 
-    def verdict(self, draws: int, seed: int) -> Verdict:
-        """Whether the structure is inside the model's range, by the uncertainty at all points.
-
-        Raises:
-            InputError: Fewer than two draws.
-        """
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the structure is inside the model's range, by the uncertainty at all points, as a prediction says."""
         density = self._point_estimate
-        total = self.model.uncertainty(self.features, self.prior, draws=draws, seed=seed).total
+        total = self.model.estimate(self.features, self.prior).total
         limit = self.model.range.get("largest_total")
         totals = FieldTotals(
             points=self.grid.size,
