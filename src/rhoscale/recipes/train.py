@@ -110,7 +110,8 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
         model = replace(model, posterior=stages[-1][1].posterior)
     held_out = calibration or stages[-1][0].validation
     report(f"recalibrating on {len(held_out.records)} held-out snapshots", None)
-    model = calibrated(model, held_out, labelled, config.evaluation.draws, recalibrate=config.recalibrate)
+    seen = data.together([stage.labelled for stage, _ in stages])
+    model = calibrated(model, held_out, seen, config.evaluation.draws, recalibrate=config.recalibrate)
     report("judging on test snapshots", None)
     cases = evaluate(model, store, config.evaluation, report=lambda text: report(text, None))
     seconds = time.monotonic() - started

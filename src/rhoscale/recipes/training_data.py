@@ -100,6 +100,11 @@ def first(labelled: Labelled, share: float | int) -> Labelled:
     return Labelled(labelled.records[:count], labelled.snapshots[:count])
 
 
+def together(parts: Sequence[Labelled]) -> Labelled:
+    """All snapshots of several selections, in their order."""
+    return Labelled(tuple(r for p in parts for r in p.records), tuple(s for p in parts for s in p.snapshots))
+
+
 def specification(values: dict[str, Any], labelled: Labelled) -> DescriptorSpec:
     """The descriptor of a recipe, for the elements of the data if it names none."""
     return spec_from_dict({"elements": list(labelled.elements), **values})
