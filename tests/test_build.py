@@ -310,6 +310,7 @@ def test_an_alloy_has_its_composition_and_its_bond_lengths(tmp_path: Path) -> No
         assert tiled[pair] == pytest.approx(length, abs=0.02)
     assert report.likeness is not None
     assert report.likeness.smallest >= report.likeness.smallest_of_blocks
+    assert 0 < report.likeness.exchanged < 25
 
 
 def test_a_cell_that_costs_no_more_than_the_blocks_is_dynamics_itself(tmp_path: Path) -> None:

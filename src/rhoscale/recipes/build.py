@@ -162,6 +162,7 @@ class Likeness:
         smallest, smallest_of_blocks: Smallest distances, Bohr.
         rms, rms_of_blocks: Root mean square displacement along one axis, Bohr.
         pushed: Pairs in seams that came closer than any in the dynamics, and were pushed apart.
+        exchanged: Atoms of an alloy whose element was changed to make the composition exact.
     """
 
     difference: float
@@ -171,14 +172,16 @@ class Likeness:
     rms: float
     rms_of_blocks: float
     pushed: int
+    exchanged: int
 
     def __str__(self) -> str:
+        alloy = f"\n{self.exchanged} atoms changed their element for the exact composition" if self.exchanged else ""
         return (
             f"pair distribution differs from the dynamics by {100 * self.difference:.2f} % of the neighbours "
             f"(one block from the mean of the blocks: {100 * self.spread:.2f} %)\n"
             f"smallest distance {self.smallest:.3f} Bohr (dynamics {self.smallest_of_blocks:.3f}); {self.pushed} pairs "
             f"in seams were pushed apart\n"
-            f"displacement along an axis {self.rms:.4f} Bohr rms (dynamics {self.rms_of_blocks:.4f})"
+            f"displacement along an axis {self.rms:.4f} Bohr rms (dynamics {self.rms_of_blocks:.4f}){alloy}"
         )
 
 
@@ -320,9 +323,11 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Like
     bonds, seed = near_bonds(plan.cell), config.seed
     tiled, moving = tile(blocks, plan.cell, plan.repeats, SEAM_CELLS, np.random.default_rng([seed, 0x711E]))
     empty = np.random.default_rng([seed, 0xDEFEC7]).choice(plan.sites, plan.vacancies, replace=False)
+    exchanged = 0
     if config.alloy:
         species = _exact(tiled.species.ravel(), empty, config.alloy, np.random.default_rng([seed, 0xA110]))
         species = species.reshape(tiled.species.shape)
+        exchanged = int(np.count_nonzero(species != tiled.species))
         moving |= with_neighbours(bonds, species != tiled.species)
         tiled = ThermalBlock(tiled.displacements, species)
     displacements = _matched(bonds, tiled, moving, blocks)
@@ -340,6 +345,7 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Like
         rms=_rms(displacements),
         rms_of_blocks=_rms(np.stack([block.displacements for block in blocks])),
         pushed=pushed,
+        exchanged=exchanged,
     )
     return system, likeness
 

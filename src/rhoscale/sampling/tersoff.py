@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 from numba import njit
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ class Tersoff1989(Calculator):
         self._pair = np.array([[(p.A, p.B, p.lambda1, p.lambda2, p.R, p.D) for p in row] for row in pairs])
         self._own = np.array([(p.beta, p.n, p.c, p.d, p.h) for p in (pairs[i][i] for i in range(len(pairs)))])
         self._reach = float((self._pair[..., 4] + self._pair[..., 5]).max())
+        self._kind_of_number = np.full(len(atomic_numbers), -1)
+        self._kind_of_number[[atomic_numbers[e] for e in self.elements]] = np.arange(len(self.elements))
         self._listed: tuple[Atoms, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def calculate(
@@ -52,14 +55,14 @@ class Tersoff1989(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert atoms is not None
         begins, neighbours, images = self._neighbours(atoms)
-        kinds = np.searchsorted(self.elements, atoms.get_chemical_symbols())
+        kinds = self._kind_of_number[atoms.numbers]
         shifts = images @ atoms.cell.array
         energy, forces = _energy_and_forces(atoms.positions, kinds, begins, neighbours, shifts, self._pair, self._own)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
 
     def _neighbours(self, atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        strange = sorted(set(atoms.get_chemical_symbols()) - set(self.elements))
-        if strange:
+        if (self._kind_of_number[atoms.numbers] < 0).any():
+            strange = sorted(set(atoms.get_chemical_symbols()) - set(self.elements))
             raise InputError(
                 f"Tersoff's potential has no parameters for {', '.join(strange)}; expected {', '.join(self.elements)}; "
                 f"choose another potential"
