@@ -1,0 +1,152 @@
+"""Network and sigmas of a model: cost a point, and how far they are from exact arithmetic and from explicit draws.
+
+    OMP_NUM_THREADS=1 python benchmarks/network.py                 # speed
+    OMP_NUM_THREADS=1 python benchmarks/network.py --data data/al  # and accuracy on the test cells of a data set
+    OMP_NUM_THREADS=1 python benchmarks/network.py --run 8         # and a whole prediction of 8 x 2,048 atoms
+
+Processor time of one thread; the ways to do the same thing take turns, and each keeps the best of its rounds, so that
+other load on the machine hits all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rhoscale.datasets.store import SnapshotStore
+from rhoscale.descriptors import describer, spec_from_dict
+from rhoscale.grid import Grid
+from rhoscale.models import TrainedModel
+from rhoscale.models.inference import Predictor, has_bfloat16
+from rhoscale.prediction.store import PredictionStore
+from rhoscale.recipes.bench import thermal_aluminium
+from rhoscale.recipes.bundled import load_with_hash
+from rhoscale.recipes.field import Request, about, plan_field, predict_field
+from rhoscale.recipes.machine import measure_ceilings
+from rhoscale.recipes.operations import network_elementwise, network_products, spread_elementwise, spread_products
+from rhoscale.recipes.prior import prior_mean
+from rhoscale.structures.crystal import supercell
+from rhoscale.system import System
+
+POINTS = 4096  # a block of a prediction
+ROUNDS = 7
+SAMPLE = 1500  # points of a cell for the draws
+
+
+def described(model: TrainedModel, system: System) -> tuple[np.ndarray, np.ndarray]:
+    """Features and prior mean on the model's own grid."""
+    points = Grid.from_spacing(system.cell, model.compute_spacing).points()
+    features = describer(system, spec_from_dict(model.descriptor_spec))(points, threads=1)
+    prior = prior_mean(system, model)(points, features)
+    return features, np.zeros(len(features)) if prior is None else np.asarray(prior)
+
+
+def take_turns(tasks: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Least processor time of each task over rounds in which all are run."""
+    best = dict.fromkeys(tasks, np.inf)
+    for task in tasks.values():
+        task()
+    for _ in range(ROUNDS):
+        for name, task in tasks.items():
+            start = time.thread_time()
+            task()
+            best[name] = min(best[name], time.thread_time() - start)
+    return best
+
+
+def speed(model: TrainedModel) -> None:
+    """Print the cost a point and the share of the ceiling."""
+    ceilings = measure_ceilings()
+    features, prior = (a[:POINTS] for a in described(model, thermal_aluminium(model)))
+    given = None if model.prior_mean == "none" else prior
+    low = [False, True] if has_bfloat16() else [False]
+    fast = {b: Predictor.of(model.network, model.posterior, model.scaling, bfloat16=b) for b in low}
+    names = {False: "float32", True: "bfloat16"}
+    tasks: dict[str, Callable[[], object]] = {"PyTorch, mean": lambda: model.point_estimate(features, given)}
+    tasks["PyTorch, 20 draws"] = lambda: model.uncertainty(features, given, draws=20)
+    for b in low:
+        tasks[f"{names[b]}, mean"] = lambda b=b: fast[b].residual(features)  # type: ignore[misc]
+        tasks[f"{names[b]}, mean and sigmas"] = lambda b=b: fast[b].uncertainty(features)  # type: ignore[misc]
+    found = take_turns(tasks)
+    network = model.network
+    print(f"ceilings: float32 {ceilings.float32 / 1e9:.0f}, bfloat16 {(ceilings.bfloat16 or 0) / 1e9:.0f} Gflop/s")
+    for name, seconds in found.items():
+        both = "sigmas" in name
+        rate = ceilings.bfloat16 if name.startswith("bf") and ceilings.bfloat16 else ceilings.float32
+        products = network_products(network) + (spread_products(network) if both else 0)
+        others = network_elementwise(network) + (spread_elementwise(network) if both else 0)
+        share = "" if "draws" in name else f"{(products / rate + others / ceilings.float32) * POINTS / seconds:5.0%}"
+        print(f"{name:26s} {seconds / POINTS * 1e9:7.0f} ns a point  {share}")
+    for b in low:
+        ratio = found[f"{names[b]}, mean and sigmas"] / found[f"{names[b]}, mean"]
+        print(f"{names[b]}: mean and sigmas cost {ratio:.2f} times the mean alone")
+
+
+def differences(model: TrainedModel, store: SnapshotStore, draws: int) -> None:
+    """Print the change of the L1 per electron, and sigmas against draws, cell by cell."""
+    print(f"{'cell':32s} {'L1 change %':>11s}   sigma against {draws} draws, median / 95th percentile of |ratio - 1|")
+    everything: dict[str, list[np.ndarray]] = {}
+    changes = []
+    for record in store.select(role="test"):
+        snapshot = store.load(record)
+        features, prior = described(model, snapshot.system)
+        given = None if model.prior_mean == "none" else prior
+        change = model.density(features, given).astype(np.float64) - model.point_estimate(features, given)[0]
+        changes.append(100 * np.abs(change).mean() * snapshot.system.volume / snapshot.electrons)
+        chosen = np.random.default_rng(0).choice(len(features), min(SAMPLE, len(features)), replace=False)
+        part = None if given is None else prior[chosen]
+        fast = model.estimate(features[chosen], part)
+        slow = model.uncertainty(features[chosen], part, draws=draws, seed=1)
+        words = []
+        for name in ("aleatoric", "epistemic", "total"):
+            off = np.abs(getattr(fast, name) / getattr(slow, name) - 1)
+            everything.setdefault(name, []).append(off)
+            words.append(f"{name} {np.median(off):.3f} / {np.quantile(off, 0.95):.3f}")
+        print(f"{record.task:32s} {changes[-1]:11.5f}   {', '.join(words)}", flush=True)
+    pooled = {name: np.concatenate(parts) for name, parts in everything.items()}
+    words = [f"{name} {np.median(v):.3f} / {np.quantile(v, 0.95):.3f}" for name, v in pooled.items()]
+    print(f"{'all (worst change)':32s} {max(changes):11.5f}   {', '.join(words)}")
+
+
+def whole_run(model: TrainedModel, model_hash: str, copies: int) -> None:
+    """Print processor time a point of a prediction with uncertainty, its store included, on two threads."""
+    system = supercell(thermal_aluminium(model), (copies, 1, 1))
+    plan = plan_field(system, model, model_hash, Request())
+    with tempfile.TemporaryDirectory() as folder:
+        store = PredictionStore.create(Path(folder) / "run.zarr", plan, system, about(system, model))
+        start, elapsed = time.process_time(), time.perf_counter()
+        predict_field(plan, system, model, store, threads=2)
+        seconds, elapsed = time.process_time() - start, time.perf_counter() - elapsed
+    points = plan.grid.size
+    print(
+        f"{len(system):,} atoms, {points:,} points with uncertainty and store: {seconds / points * 1e6:.3f} us of "
+        f"processor time a point, {2 * points / seconds:,.0f} points/s on two free cores "
+        f"({points / elapsed:,.0f} elapsed)"
+    )
+
+
+def main() -> None:
+    """Print what was asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="al-pbe")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--run", type=int, default=0)
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    model, model_hash = load_with_hash(words.model)
+    speed(model)
+    if words.run:
+        whole_run(model, model_hash, words.run)
+    if words.data is not None:
+        differences(model, SnapshotStore.open(words.data), words.draws)
+
+
+if __name__ == "__main__":
+    main()
