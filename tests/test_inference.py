@@ -21,6 +21,7 @@ from rhoscale.models.posterior import mean_field, stochastic_names
 from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.prior import prior_mean
 from rhoscale.uncertainty import LayerSpread, Recalibration, linearised_variance, variance_factors
+from rhoscale.uncertainty.leverage import Leverage
 from toy_model import thermal_aluminium
 
 PRECISIONS = [False, pytest.param(True, marks=pytest.mark.skipif(not has_bfloat16(), reason="no AVX512-BF16"))]
@@ -276,3 +277,34 @@ def test_explicit_draws_remain_for_who_asks() -> None:
     model, _ = load_with_hash("al-pbe")
     with pytest.raises(InputError, match="1 draws"):
         model.drawn(0, 1)
+
+
+@pytest.mark.parametrize("bfloat16", PRECISIONS)
+def test_the_leverage_comes_with_the_spread(bfloat16: bool) -> None:
+    network, posterior, scaling, features = random_network(4)
+    rng = np.random.default_rng(0)
+    training = (rng.normal(size=(4000, 21)) @ rng.normal(size=(21, 21)) * 0.7 + 1.0).astype(np.float64)
+    leverage = Leverage.of(training.mean(axis=0), np.cov(training.T))
+    fast = Predictor.of(network, posterior, scaling, leverage, bfloat16=bfloat16)
+    raw, found = fast.uncertainty_and_leverage(features)
+    expected = leverage(features)
+    assert np.ptp(expected) > 1
+    np.testing.assert_allclose(found, expected, rtol=0.05 if bfloat16 else 1e-3)
+    plain = Predictor.of(network, posterior, scaling, bfloat16=bfloat16).uncertainty(features)
+    np.testing.assert_array_equal(plain.epistemic, raw.epistemic)
+
+
+def test_a_recalibration_with_leverage_widens_what_is_far_alike_by_both_ways(
+    bundled: tuple[TrainedModel, np.ndarray, np.ndarray],
+) -> None:
+    model, features, prior = bundled
+    leverage = Leverage.of(features.mean(axis=0, dtype=np.float64), np.cov(features.T.astype(np.float64)))
+    wide = replace(model, leverage=leverage, recalibration=Recalibration(1.0, 1.0, 0.0, 1e-4))
+    plain = replace(model, recalibration=Recalibration(1.0, 1.0, 0.0)).estimate(features, prior)
+    found = wide.estimate(features, prior)
+    expected = np.hypot(plain.epistemic, 1e-4 * leverage(features))
+    assert (found.epistemic > 1.5 * plain.epistemic).any()
+    np.testing.assert_allclose(found.epistemic, expected, rtol=0.05)
+    raw = replace(model, recalibration=None).uncertainty(features, prior, draws=4)
+    drawn = wide.uncertainty(features, prior, draws=4)
+    np.testing.assert_allclose(drawn.epistemic, np.hypot(raw.epistemic, 1e-4 * leverage(features)), rtol=1e-4)

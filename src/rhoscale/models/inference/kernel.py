@@ -61,6 +61,7 @@ class Spread(NamedTuple):
         density: The output layer's weights of the density [width].
         coefficients: Variances of the skip coefficients [hidden + 1, most].
         fresh: Where a pass backward meets a value for the first time [hidden + 1, most].
+        whitening: From standardised features to those whose squares add up to the leverage; of no column without it.
     """
 
     first: Matrices
@@ -69,6 +70,7 @@ class Spread(NamedTuple):
     density: NDArray[np.float32]
     coefficients: NDArray[np.float32]
     fresh: NDArray[np.bool_]
+    whitening: Matrices
 
 
 @njit(**_options)
@@ -84,19 +86,17 @@ def evaluate(features, network, results):  # type: ignore[no-untyped-def]
         _standardise(features, start, count, network, inputs)
         for l in range(hidden):
             if l > 0:
-                _mix(l, network, values, size, z)
-                _round(z, size, inputs, 0)
+                _mix(l, network, values, size, z, inputs)
             multiply(inputs, 0, count, network.layers, l, z)
             activate(network.code, z, size, values, l * BLOCK * width)
-        _mix(hidden, network, values, size, z)
-        _round(z, size, inputs, 0)
+        _mix(hidden, network, values, size, z, inputs)
         multiply(inputs, 0, count, network.layers, hidden, z)
         _write(z, start, count, results)
 
 
 @njit(**_options)
 def evaluate_with_spread(features, network, spread, results):  # type: ignore[no-untyped-def]
-    """Write both outputs, the same bits as :func:`evaluate`, and the density's variance, to results [n, 3]."""
+    """Write both outputs, the same bits as :func:`evaluate`, the density's variance and the leverage, to [n, 4]."""
     hidden, width = len(network.terms) - 1, network.layers.columns[0]
     inputs = np.zeros(BLOCK * max(len(network.centre), width), dtype=network.layers.weights.dtype)
     squares = np.zeros_like(inputs)
@@ -107,20 +107,23 @@ def evaluate_with_spread(features, network, spread, results):  # type: ignore[no
     slopes = np.empty(hidden * BLOCK * width, dtype=np.float32)
     gradients = np.empty(len(values), dtype=np.float32)
     variances = np.empty(BLOCK * width, dtype=np.float32)
+    directions = spread.whitening.columns[0]
+    whitened = np.empty(BLOCK * directions, dtype=np.float32)
     for start in range(0, len(features), BLOCK):
         count = min(BLOCK, len(features) - start)
         size = count * width
         _standardise_with_squares(features, start, count, network, inputs, squares)
+        multiply(inputs, 0, count, spread.whitening, 0, whitened)
+        for p in range(count):
+            results[start + p, 3] = _dot(whitened, p * directions, whitened, p * directions, directions)
         for l in range(hidden):
             if l > 0:
-                _mix(l, network, values, size, z)
-                _round_with_squares(z, size, inputs, squares)
+                _mix_with_squares(l, network, values, size, z, inputs, squares)
             multiply(inputs, 0, count, network.layers, l, z)
             activate_with_slope(network.code, z, size, values, slopes, l * BLOCK * width)
             multiply(squares, 0, count, spread.first, l, few)
             _round(few, count * LANES, projected, l * BLOCK * LANES)
-        _mix(hidden, network, values, size, z)
-        _round_with_squares(z, size, inputs, squares)
+        _mix_with_squares(hidden, network, values, size, z, inputs, squares)
         multiply(inputs, 0, count, network.layers, hidden, z)
         _write(z, start, count, results)
         multiply(squares, 0, count, spread.first, hidden, few)
@@ -181,14 +184,44 @@ def _standardise_with_squares(features, start, count, network, inputs, squares):
 
 
 @njit(forceinline=True, **_options)
-def _mix(layer, network, values, size, total):  # type: ignore[no-untyped-def]
+def _mix(layer, network, values, size, total, inputs):  # type: ignore[no-untyped-def]
     """Sum the values that a layer reads; keep the sum where later layers read it too."""
+    at, factor = _mix_but_last(layer, network, values, size, total)
+    for i in range(_u(size)):
+        total[i] += factor * values[_u(at) + i]
+        put(inputs, i, total[i])
+    _keep(layer, network, total, size, values)
+
+
+@njit(forceinline=True, **_options)
+def _mix_with_squares(layer, network, values, size, total, inputs, squares):  # type: ignore[no-untyped-def]
+    at, factor = _mix_but_last(layer, network, values, size, total)
+    for i in range(_u(size)):
+        total[i] += factor * values[_u(at) + i]
+        put(inputs, i, total[i])
+        put(squares, i, total[i] * total[i])
+    _keep(layer, network, total, size, values)
+
+
+@njit(forceinline=True, **_options)
+def _mix_but_last(layer, network, values, size, total):  # type: ignore[no-untyped-def]
+    """Sum all values but the last; return where that begins, and its coefficient."""
     stride = BLOCK * network.layers.columns[0]
-    _scale(network.coefficients[layer, 0], values, network.sources[layer, 0] * stride, size, total, 0)
-    for t in range(1, network.terms[layer]):
+    last = network.terms[layer] - 1
+    if last > 0:
+        _scale(network.coefficients[layer, 0], values, network.sources[layer, 0] * stride, size, total, 0)
+    else:
+        for i in range(_u(size)):
+            total[i] = _f(0)
+    for t in range(1, last):
         _add_scaled(network.coefficients[layer, t], values, network.sources[layer, t] * stride, size, total, 0)
+    return network.sources[layer, last] * stride, network.coefficients[layer, last]
+
+
+@njit(forceinline=True, **_options)
+def _keep(layer, network, total, size, values):  # type: ignore[no-untyped-def]
     if network.kept[layer] >= 0:
-        _scale(_f(1), total, 0, size, values, network.kept[layer] * stride)
+        _scale(_f(1), total, 0, size, values, network.kept[layer] * BLOCK * network.layers.columns[0])
 
 
 @njit(forceinline=True, **_options)
@@ -211,13 +244,6 @@ def _distribute(layer, start, count, network, spread, values, gradients, g, resu
 def _round(table, size, rounded, at):  # type: ignore[no-untyped-def]
     for i in range(_u(size)):
         put(rounded, _u(at) + i, table[i])
-
-
-@njit(forceinline=True, **_options)
-def _round_with_squares(table, size, rounded, squares):  # type: ignore[no-untyped-def]
-    for i in range(_u(size)):
-        put(rounded, i, table[i])
-        put(squares, i, table[i] * table[i])
 
 
 @njit(forceinline=True, **_options)

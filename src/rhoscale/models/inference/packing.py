@@ -13,6 +13,7 @@ from rhoscale.models.inference.kernel import Network, Spread
 from rhoscale.models.inference.product import LANES, pack, padded
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
+from rhoscale.uncertainty.leverage import Leverage
 from rhoscale.uncertainty.linearisation import variance_factors
 
 Array = NDArray[np.floating]
@@ -39,8 +40,10 @@ def pack_network(network: DenseNet, parameters: Mapping[str, Array], scaling: Sc
     )
 
 
-def pack_spread(network: DenseNet, posterior: MeanField, *, bfloat16: bool) -> Spread:
-    """Pack the posterior's variances and what the pass backward needs."""
+def pack_spread(
+    network: DenseNet, posterior: MeanField, scaling: Scaling, leverage: Leverage | None, *, bfloat16: bool
+) -> Spread:
+    """Pack the posterior's variances and what the pass backward needs, and the leverage where there is one."""
     means = {name: value.numpy() for name, value in posterior.means.items()}
     variances = {name: np.zeros_like(value) for name, value in means.items()}
     variances |= {name: value.numpy() ** 2 for name, value in posterior.deviations().items()}
@@ -60,7 +63,16 @@ def pack_spread(network: DenseNet, posterior: MeanField, *, bfloat16: bool) -> S
         density=np.pad(means["output.weight"][0], (0, rows - network.width)),
         coefficients=_coefficients(network, variances, missing=0.0),
         fresh=_fresh(network),
+        whitening=pack([_whitening(network, scaling, leverage)], bfloat16=bfloat16),
     )
+
+
+def _whitening(network: DenseNet, scaling: Scaling, leverage: Leverage | None) -> tuple[Array, Array]:
+    """W^T (x - m) as a product with the standardised features."""
+    if leverage is None:
+        return np.zeros((network.inputs, 0)), np.zeros(0)
+    mean, deviation = scaling.feature_mean.numpy(), scaling.feature_deviation.numpy()
+    return leverage.whitening * deviation[:, None], (mean - leverage.centre) @ leverage.whitening
 
 
 def _names(network: DenseNet) -> list[str]:

@@ -16,6 +16,7 @@ from rhoscale.models.likelihood import LOG_VARIANCE_LIMITS
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
 from rhoscale.uncertainty.decomposition import Uncertainty
+from rhoscale.uncertainty.leverage import Leverage
 
 FloatArray = NDArray[np.float32]
 
@@ -45,7 +46,13 @@ class Predictor:
 
     @classmethod
     def of(
-        cls, network: DenseNet, posterior: MeanField, scaling: Scaling, *, bfloat16: bool | None = None
+        cls,
+        network: DenseNet,
+        posterior: MeanField,
+        scaling: Scaling,
+        leverage: Leverage | None = None,
+        *,
+        bfloat16: bool | None = None,
     ) -> Predictor:
         """Pack a network.
 
@@ -53,6 +60,7 @@ class Predictor:
             network: Its shape.
             posterior: Distribution of its parameters.
             scaling: Of features and target.
+            leverage: Of features, to be evaluated with the spread.
             bfloat16: Whether to multiply in bfloat16; by default where the processor has it and that costs less than
                 5e-6 electrons per Bohr^3.
         """
@@ -61,7 +69,7 @@ class Predictor:
         means = {name: value.numpy() for name, value in posterior.means.items()}
         return cls(
             network=pack_network(network, means, scaling, bfloat16=low),
-            spread=pack_spread(network, posterior, bfloat16=low),
+            spread=pack_spread(network, posterior, scaling, leverage, bfloat16=low),
             shift=scaling.shift,
             scale=scaling.scale,
         )
@@ -78,6 +86,10 @@ class Predictor:
         return self._density(outputs)
 
     def uncertainty(self, features: FloatArray) -> Uncertainty:
+        """What :meth:`uncertainty_and_leverage` says, without the leverage."""
+        return self.uncertainty_and_leverage(features)[0]
+
+    def uncertainty_and_leverage(self, features: FloatArray) -> tuple[Uncertainty, FloatArray]:
         """Density minus prior mean, the same bits as :meth:`residual`, with its deviations, not recalibrated.
 
             aleatoric^2 = sigma^2(x, mu_w),    epistemic^2 = sum_k (d rho / d w_k)^2 s_k^2   at the mean weights mu_w
@@ -87,15 +99,18 @@ class Predictor:
         Args:
             features: Descriptors [n, inputs], not standardised.
 
+        Returns:
+            The density with its deviations, electrons per Bohr^3, and the leverage [n], zero where it was not given.
+
         Raises:
             ModelError: The predictor was made on a processor that has bfloat16, and this one has not.
         """
-        outputs = np.empty((len(features), 3), dtype=np.float32)
+        outputs = np.empty((len(features), 4), dtype=np.float32)
         evaluate_with_spread(self._checked(features), self.network, self.spread, outputs)
         scale = np.float32(self.scale)
         noise = np.exp(np.float32(0.5) * np.clip(outputs[:, 1], *LOG_VARIANCE_LIMITS)) * scale
         spread = np.sqrt(np.maximum(outputs[:, 2], np.float32(0))) * scale
-        return Uncertainty(self._density(outputs), noise, spread, np.hypot(noise, spread))
+        return Uncertainty(self._density(outputs), noise, spread, np.hypot(noise, spread)), outputs[:, 3].copy()
 
     def _density(self, outputs: FloatArray) -> FloatArray:
         return outputs[:, 0] * np.float32(self.scale) + np.float32(self.shift)

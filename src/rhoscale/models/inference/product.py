@@ -234,7 +234,7 @@ def _pack(weights: NDArray[np.floating], bfloat16: bool) -> NDArray[np.generic]:
     panels = np.split(whole, ends[:-1], axis=1)
     if not bfloat16:
         return np.concatenate([np.ascontiguousarray(panel).reshape(-1) for panel in panels])
-    pairs = [panel.reshape(inner // 2, 2, -1).transpose(0, 2, 1).reshape(-1) for panel in panels]
+    pairs = [panel.reshape(inner // 2, 2, panel.shape[1]).transpose(0, 2, 1).reshape(-1) for panel in panels]
     return to_bfloat16(np.concatenate(pairs))
 
 
