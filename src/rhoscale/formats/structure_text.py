@@ -132,8 +132,9 @@ class StructureText:
         self.line_number += rows
         bad = np.flatnonzero(~np.isfinite(numbers).all(axis=1)) if n_numbers else np.empty(0, dtype=int)
         if bad.size:
+            first = first_line + bad[0]
             raise self.error(
-                f"{bad.size} of {rows} {what} have values that are not finite numbers (first: line {first_line + bad[0]})",
+                f"{bad.size} of {rows} {what} have values that are not finite numbers (first: line {first})",
                 "finite ones",
             )
         return Table(numbers, *self._distinct(packed, what)) if "label" in columns else Table(numbers, (), _no_codes())
