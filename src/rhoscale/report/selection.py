@@ -49,6 +49,8 @@ def draw_selection(file: BinaryIO, curves: Sequence[Curve], chosen: tuple[int, f
     axes.plot(*chosen, "o", markersize=13, markerfacecolor="none", markeredgecolor="black", label="chosen")
     if max(errors) > 4 * min(errors):
         axes.set_yscale("log")
+    else:
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
     axes.set(xlabel="number of features", ylabel="RMSE on validation snapshots (electrons / Bohr³)")
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3, which="both", linewidth=0.5)
