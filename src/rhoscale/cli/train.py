@@ -50,7 +50,11 @@ def evaluate_command(
     model: str = typer.Argument(..., help="A bundled model or the path of a model's folder."),
     data: Path = typer.Option(..., "--data", help="Folder of a data set."),
     batch: list[str] = typer.Option([], "--batch", help="Batch to judge on; may be given several times."),
-    draws: int = typer.Option(20, "--draws", help="Draws of the weights for the uncertainties."),
+    draws: int = typer.Option(
+        0,
+        "--draws",
+        help="Draws of the weights for the uncertainties; 0: first order in the weights, as predict takes it.",
+    ),
     points: int = typer.Option(20_000, "--points", help="Points of a snapshot at which uncertainties are judged."),
     calibration: bool = typer.Option(False, "--calibration", help="Report on the uncertainties, group by group."),
     figure: Path | None = typer.Option(None, "--figure", help="Draw the calibration into this PNG file."),

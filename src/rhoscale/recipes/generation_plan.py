@@ -312,6 +312,8 @@ def estimated_core_seconds(task: Task, n_atoms: int) -> float:
 
     Six seconds a k-point for 32 atoms at 25 Ry (measured, aluminium), growing as atoms^2.5 and cutoff^1.5.
     """
-    kpoints = 0.8 if task.engine.settings().gamma_only else float(np.ceil(np.prod(task.engine.kmesh) / 2))  # real orbitals; time reversal
+    kpoints = (
+        0.8 if task.engine.settings().gamma_only else float(np.ceil(np.prod(task.engine.kmesh) / 2))
+    )  # real orbitals; time reversal
     size = (n_atoms / 32) ** 2.5 * (task.engine.cutoff_ry / 25) ** 1.5
     return float(6.0 * kpoints * size)

@@ -66,7 +66,7 @@ def judge_snapshot(
     Args:
         model: The model.
         snapshot: One of its pseudopotentials.
-        draws: Weight draws for the uncertainties.
+        draws: Weight draws for the uncertainties; 0 for the first order in the weights, as predictions take it.
         points: Number of points for the uncertainties, drawn with the seed; None for all.
         seed: Of the points and the draws.
         tables: Atomic densities for the promolecule's errors and regions; without them nothing counts as a bond.
@@ -76,7 +76,7 @@ def judge_snapshot(
     features = describer(snapshot.system, spec_from_dict(model.descriptor_spec))(positions)
     prior = prior_mean(snapshot.system, model)(positions, features)
     reference = snapshot.density.on_grid(grid.shape)
-    density, _ = model.point_estimate(features, prior)
+    density = model.density(features, prior)
     chosen = np.arange(grid.size)
     if points is not None and points < grid.size:
         chosen = np.sort(np.random.default_rng(seed).choice(grid.size, points, replace=False))
@@ -88,7 +88,9 @@ def judge_snapshot(
         errors=field_errors(Density(grid, density.reshape(grid.shape)), reference, snapshot.electrons),
         baselines={name: field_errors(field, reference, snapshot.electrons) for name, field in fields.items()},
         differences=density[chosen].astype(np.float64) - reference.values.reshape(-1)[chosen],
-        uncertainty=model.uncertainty(features[chosen], part, draws=draws, seed=seed),
+        uncertainty=model.uncertainty(features[chosen], part, draws=draws, seed=seed)
+        if draws
+        else model.estimate(features[chosen], part),
         leverage=None if model.leverage is None else model.leverage(features[chosen]),
         region=regions(nearest_atom(snapshot.system, positions[chosen]), *_bonding(fields.get("promolecule"), chosen)),
         grid=grid,

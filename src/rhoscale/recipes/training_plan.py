@@ -111,12 +111,12 @@ class EvaluationConfig:
 
     Attributes:
         test: Batches; by default all of role ``test``.
-        draws: Weight draws for the uncertainties.
+        draws: Weight draws for the uncertainties; 0 for the first order in the weights, as predictions take it.
         points: Points of each test snapshot at which uncertainties are judged; errors are judged at all.
     """
 
     test: tuple[str, ...] = ()
-    draws: int = 20
+    draws: int = 0
     points: int = 20_000
 
 
