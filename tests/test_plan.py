@@ -79,7 +79,7 @@ def test_memory_of_a_worker_does_not_grow_with_the_crystal() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(SHAPES, st.none() | st.tuples(*[st.integers(6, 200)] * 3))
+@given(SHAPES, st.none() | st.tuples(*[st.integers(6, 100)] * 3))  # tiles that one worker's memory holds
 def test_chunks_divide_a_tile(shape: tuple[int, int, int], tile_shape: tuple[int, int, int] | None) -> None:
     plan = _plan(shape, tile_shape=tile_shape)
     for tile, chunk, block in zip(plan.tile_shape, plan.chunk_shape, plan.block_shape, strict=True):
