@@ -18,6 +18,7 @@ from rhoscale.system import System
 ATOM_DEPTH = 1.0  # Bohr; atoms nearer to the plane than this are marked
 COLUMNS = 3
 PANEL_WIDTH = 4.2  # inches
+SHOWN_DEVIATIONS = 0.995  # share of a plane that the scale of a deviation spans: a few spikes would darken all else
 EDGE = 0.05  # of the width, so that atoms on the cell's faces are whole
 UNIT = "electrons / Bohr³"
 HALO = (withStroke(linewidth=1.5, foreground="white"),)
@@ -91,7 +92,8 @@ def draw_slices(file: BinaryIO, system: System, plane: Plane, panels: Sequence[P
         )
         scale = ScalarFormatter(useMathText=True)
         scale.set_powerlimits((-2, 3))
-        figure.colorbar(image, ax=axes, label=UNIT, format=scale, fraction=0.046 * ratio, pad=0.03)
+        beyond = "max" if panel.values.max() > high else "neither"
+        figure.colorbar(image, ax=axes, label=UNIT, format=scale, fraction=0.046 * ratio, pad=0.03, extend=beyond)
         _mark_atoms(axes, system, plane)
         axes.set_xlim(x.min() - EDGE * np.ptp(x), x.max() + EDGE * np.ptp(x))
         axes.set_ylim(y.min() - EDGE * np.ptp(y), y.max() + EDGE * np.ptp(y))
@@ -119,7 +121,7 @@ def _limits(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float, str]:
     if panel.kind == "error":
         largest = float(np.abs(panel.values).max())
         return -largest, largest, "RdBu_r"
-    return 0.0, float(panel.values.max()), "magma"
+    return 0.0, float(np.quantile(panel.values, SHOWN_DEVIATIONS)), "magma"
 
 
 def _mark_atoms(axes: Axes, system: System, plane: Plane) -> None:
