@@ -61,19 +61,18 @@ def evaluate_command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Judge a model on the test batches of a data set: errors, coverage, and a baseline beside them."""
-    import torch
-
     from rhoscale.cli.calibration import coverage_table, summary_table
     from rhoscale.datasets.store import SnapshotStore
     from rhoscale.recipes.bundled import load_with_hash
     from rhoscale.recipes.calibration_report import draw_reports
     from rhoscale.recipes.evaluate import calibration_reports, cases_to_card, evaluate
+    from rhoscale.recipes.torch_threads import torch_threads
     from rhoscale.recipes.training_plan import EvaluationConfig
 
-    torch.set_num_threads(1)  # as in training: narrow networks are slower with more
     trained, _ = load_with_hash(model)
     config = EvaluationConfig(test=tuple(batch), draws=draws, points=points)
-    cases = evaluate(trained, SnapshotStore.open(data), config, report=lambda text: typer.echo(text, err=True))
+    with torch_threads(1):
+        cases = evaluate(trained, SnapshotStore.open(data), config, report=lambda text: typer.echo(text, err=True))
     reports = calibration_reports(cases) if calibration or figure is not None else {}
     if figure is not None:
         draw_reports(reports, figure, f"{trained.name} on {data.name}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -33,6 +32,7 @@ from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
 from rhoscale.recipes.model_tiles import ModelTiles
 from rhoscale.recipes.prior import prior_reach
 from rhoscale.recipes.range_check import share_far
+from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.system import System
 
 DRAWS = 0
@@ -211,7 +211,7 @@ def predict_field(
         EmptyDensityError: The density integrates to zero or less.
     """
     run = run or partial(run_local, threads=threads or usable_cores())
-    with _one_torch_thread():
+    with torch_threads(1):
         run(plan, ModelTiles(store, model), store, retries=retries, progress=progress)
     rows = store.statistics()
     totals = FieldTotals.from_tiles(rows, plan.grid.volume_element)
@@ -238,7 +238,7 @@ def measure_speed(plan: PredictionPlan, system: System, model: TrainedModel) -> 
     tile = next(islice(plan.tiles, middle, None))
     block = next(tile.blocks(plan.block_shape))
     points = plan.grid.points(block.start, block.stop)
-    with _one_torch_thread():
+    with torch_threads(1):
         predict_points = tiles.predictor(tile, plan.halo)
         predict_points(points)
         start = time.perf_counter()
@@ -256,14 +256,3 @@ def _one_of_each(system: System) -> System:
 def usable_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Let tiles run side by side, each on one core: faster than many cores on one tile, and the same bits always."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from rhoscale import __version__
 from rhoscale.datasets.store import SnapshotStore
@@ -23,6 +20,7 @@ from rhoscale.recipes import training_data as data
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.selection_plan import SelectConfig
 from rhoscale.recipes.selection_score import SpecScore, network_score, ridge_score
+from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.report.selection import Curve, draw_selection
 from rhoscale.selection import KeptScores, Search, select_scalar_products, select_smooth
 
@@ -72,7 +70,7 @@ def select(config: SelectConfig, *, report: Report = lambda _: None) -> SelectRe
         report(f"{in_words(spec)}: {spec.size} features, RMSE {error:.3e} ({took})")
 
     kept = KeptScores(lazy, scores, config.context(train.content_hash, validation.content_hash), told)
-    with _one_thread():
+    with torch_threads(1):
         search = _search(config, kept, train.elements)
     _write(config, search, train, validation)
     return SelectReport(search, config.output, computed, time.monotonic() - started)
@@ -126,17 +124,6 @@ def _search(config: SelectConfig, score: KeptScores, elements: tuple[str, ...]) 
         return select_smooth(score, elements, config.smooth, tolerance=config.tolerance)
     assert config.scalar_products is not None
     return select_scalar_products(score, elements, config.scalar_products, tolerance=config.tolerance)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Narrow networks are slower with two threads than with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _make_folder(path: Path) -> Path:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-import torch
 
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.formats.whole_file import whole_file
@@ -38,6 +36,7 @@ from rhoscale.recipes.study_transfer_training import (
     trainings_of,
     write_json,
 )
+from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.report.transfer import ArmResult, Baseline, Case, RunErrors, draw_transfer, markdown
 from rhoscale.snapshot import Snapshot
 
@@ -87,7 +86,7 @@ def dry_run(config: TransferStudyConfig, only: Sequence[str] = ()) -> DryRun:
         DatasetError: Snapshots are missing.
         InputError: An arm is unknown.
     """
-    with _threads(config.threads):
+    with torch_threads(config.threads):
         bench, plan = _open(config, only, lambda *_: None)
         counted: set[str] = set()
         numbers, seconds = [], []
@@ -126,7 +125,7 @@ def study_transfer(
         DatasetError: Snapshots are missing.
         InputError: An arm is unknown.
     """
-    with _threads(config.threads):
+    with torch_threads(config.threads):
         bench, plan = _open(config, only, report)
         cases = _cases(config, bench.store)
         work = _Work(bench, limit)
@@ -340,13 +339,3 @@ def _write(bench: Bench, results: Sequence[ArmResult], cases: Sequence[Case], ta
         file.write(table.encode())
     with whole_file(config.output / "transfer.png", force=True) as file:
         draw_transfer(file, config.name, results, cases)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, valida
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate
 from rhoscale.recipes.prior import promolecule_arrays, promolecule_tables
+from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.recipes.training_plan import TrainConfig, TransferConfig
 from rhoscale.training import EpochReport, FitResult, FitSettings, ShuffledBatches, fit, second_stage
 
@@ -79,7 +79,7 @@ def train(
     Raises:
         RhoscaleError: Of the kind that fits what is wrong with the recipe, the data or the output.
     """
-    with _threads(config.threads):
+    with torch_threads(config.threads):
         return _train(config, resume=resume, force=force, report=report)
 
 
@@ -120,16 +120,6 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     save_trained(model, config.output, force=True)
     shutil.rmtree(work)
     return TrainReport(config.output, model, cases, seconds)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _prepare_output(output: Path, *, resume: bool, force: bool) -> Path:
