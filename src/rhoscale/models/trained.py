@@ -95,7 +95,7 @@ class TrainedModel:
     @cached_property
     def predictor(self) -> Predictor:
         """The network packed for this processor."""
-        return Predictor.of(self.network, self.posterior, self.scaling, self._leverage)
+        return Predictor.of(self.network, self.posterior, self.scaling, self.used_leverage)
 
     def estimate(self, features: FloatArray, prior: NDArray[np.floating] | None = None) -> Uncertainty:
         """Predict the density with the mean weights, its noise, and its spread to first order in the weights.
@@ -113,7 +113,7 @@ class TrainedModel:
         self._check(features, prior)
         found, leverage = self.predictor.uncertainty_and_leverage(features)
         if self.recalibration is not None:
-            found = self.recalibration(found, None if self._leverage is None else leverage)
+            found = self.recalibration(found, None if self.used_leverage is None else leverage)
         return Uncertainty(_added(found.mean, prior), found.aleatoric, found.epistemic, found.total)
 
     def density(self, features: FloatArray, prior: NDArray[np.floating] | None = None) -> FloatArray:
@@ -195,10 +195,10 @@ class TrainedModel:
         """Apply the recalibration, where the model has one, at points with the given features."""
         if self.recalibration is None:
             return raw
-        return self.recalibration(raw, None if self._leverage is None else self._leverage(features))
+        return self.recalibration(raw, None if self.used_leverage is None else self.used_leverage(features))
 
     @property
-    def _leverage(self) -> Leverage | None:
+    def used_leverage(self) -> Leverage | None:
         """The leverage where the recalibration uses it."""
         used = self.recalibration is not None and self.recalibration.leverage > 0
         return self.leverage if used else None

@@ -23,6 +23,7 @@ from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.field import Request, about, plan_field
 from rhoscale.recipes.machine import Ceilings, best_seconds, measure_ceilings
 from rhoscale.recipes.operations import (
+    leverage_products,
     network_elementwise,
     network_products,
     smooth_operations,
@@ -164,17 +165,19 @@ class _Bench:
         describe = describer(self.system, spec)
         features = describe(points, threads=1)
         prior = prior_mean(self.system, model)
-        predictor = Predictor.of(model.network, model.posterior, model.scaling, bfloat16=self.bfloat16)
+        leverage = model.used_leverage
+        predictor = Predictor.of(model.network, model.posterior, model.scaling, leverage, bfloat16=self.bfloat16)
         density = len(self.system) / self.system.volume
         counted = smooth_operations(spec, density) if isinstance(spec, Smooth) else None
         linear = 2.0 * spec.size if model.prior_mean == "linear" else None if model.prior_mean != "none" else 0.0
         mean = (network_products(model.network), network_elementwise(model.network))
-        more = (spread_products(model.network), spread_elementwise(model.network))
+        more = (spread_products(model.network) + leverage_products(leverage), spread_elementwise(model.network))
 
         def whole() -> Uncertainty:
             rows = describe(points, threads=1)
             prior(points, rows)
-            return model.recalibrated(predictor.uncertainty(rows), rows)
+            found, far = predictor.uncertainty_and_leverage(rows)
+            return found if model.recalibration is None else model.recalibration(found, far if leverage else None)
 
         parts = [
             Stage("neighbours and features", _each(lambda: describe(points, threads=1), n), 0.0, counted, 24.0),

@@ -7,6 +7,7 @@ import numpy as np
 from rhoscale.descriptors import Smooth
 from rhoscale.models import DenseNet
 from rhoscale.models.inference.packing import RANK
+from rhoscale.uncertainty.leverage import Leverage
 
 # descriptors/smooth/kernel.py
 DISTANCE = 8
@@ -49,6 +50,11 @@ def spread_products(network: DenseNet) -> float:
     width, hidden = network.width, network.hidden_layers
     factors = RANK * (network.inputs + width * hidden + width * hidden)
     return 2.0 * (factors + (hidden - 1) * width**2)
+
+
+def leverage_products(leverage: Leverage | None) -> float:
+    """Operations of the whitening of the features, where deviations take their leverage into account."""
+    return 0.0 if leverage is None else 2.0 * leverage.whitening.size
 
 
 def network_elementwise(network: DenseNet) -> float:
