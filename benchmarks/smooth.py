@@ -18,17 +18,12 @@ import numpy as np
 from rhoscale.descriptors import Smooth, describer
 from rhoscale.descriptors.bricks import cut_into_bricks
 from rhoscale.descriptors.smooth import AngularSet, RadialSet
+from rhoscale.recipes.operations import smooth_operations
 from rhoscale.system import System
 
 RUNS = 7
 FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 DIAMOND = np.concatenate([FCC, FCC + 0.25])
-
-# Single-precision operations as written in kernel.py; a multiply-add counts two.
-DISTANCE = 8
-START_OF_RADIAL = 9
-EACH_RADIAL = 3
-HARMONICS = (0, 0, 14, 35, 60)
 
 
 @dataclass(frozen=True)
@@ -64,22 +59,6 @@ def seconds(task: Callable[[], object]) -> float:
         task()
         times.append(time.process_time() - start)
     return min(times)
-
-
-def operations(system: System, spec: Smooth) -> float:
-    """Single-precision operations a point, with the mean number of atoms inside each cutoff."""
-
-    def atoms(cutoff: float) -> float:
-        return len(system) / system.volume * 4 / 3 * np.pi * cutoff**3
-
-    total = sum(atoms(s.cutoff) * (DISTANCE + START_OF_RADIAL + EACH_RADIAL * s.count) for s in spec.radial)
-    for s in spec.angular:
-        products = sum((2 * l + 1) * n for l, n in enumerate(s.counts))
-        each = DISTANCE + 7 + HARMONICS[len(s.counts) - 1] + START_OF_RADIAL + 2 * max(s.counts) + 2 * products
-        total += atoms(s.cutoff) * each
-        pairs = sum((2 * l + 1) * n * (n + 1) // 2 for l, n in enumerate(s.counts))
-        total += pairs * (2 if len(spec.elements) == 1 else 4 * len(spec.elements))
-    return total
 
 
 def ceiling(size: int = 1024) -> float:
@@ -121,7 +100,7 @@ def main() -> None:
         points = case.points
         each = seconds(lambda: describe(points, threads=1)) / len(points)  # noqa: B023 - called at once
         order = seconds(lambda: cut_into_bricks(points)) / len(points)  # noqa: B023
-        work = operations(case.system, case.spec)
+        work = smooth_operations(case.spec, len(case.system) / case.system.volume)
         print(
             f"{case.name:42s} {case.spec.size:8d} {1 / each:10,.0f} {each * 1e9:6.0f} {order * 1e9:9.0f} "
             f"{work:7,.0f} {work / each / top:10.0%}",

@@ -24,7 +24,7 @@ from rhoscale.formats import write_density_file
 from rhoscale.models import load_trained
 from rhoscale.recipes.energy_fields import ModelFields
 from rhoscale.recipes.energy_runs import EnergyRuns, energies_from_dict, energies_to_dict, run_key
-from rhoscale.recipes.energy_settings import EnergyOptions
+from rhoscale.recipes.energy_settings import EnergyOptions, label_settings
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
@@ -336,3 +336,15 @@ def test_a_labels_own_density_gives_the_labels_energy(tmp_path: Path) -> None:
     assert found["fermi_hartree"] == pytest.approx(state.fermi, abs=1e-5)
     np.testing.assert_allclose(found["eigenvalues_hartree"], state.eigenvalues, atol=5e-5)  # the cycle ends at 1e-8 Ha
     assert found["cpu_seconds"] > 0
+
+
+def test_a_label_of_one_k_point_is_judged_with_that_point() -> None:
+    snapshot = toy_snapshot(thermal_aluminium(1))
+    values = {"cutoff_hartree": 5.0, "kmesh": [1, 1, 1], "kshift": [0, 0, 0], "smearing": "cold", "width_hartree": 0.02}
+    one = replace(snapshot, settings={**values, "density_cutoff_hartree": 10.0, "kpoint": [0.25, 0.25, 0.25]})
+    gamma = replace(snapshot, settings={**values, "density_cutoff_hartree": 10.0})
+    label = label_settings(one)
+    assert label.kpoint == (0.25, 0.25, 0.25)
+    assert label_settings(gamma).gamma_only
+    assert EnergyOptions().settings(snapshot.system, label).kpoint == label.kpoint
+    assert EnergyOptions(kmesh=(2, 2, 2)).settings(snapshot.system, label).kpoint is None

@@ -64,7 +64,7 @@ def run_key(engine: Engine, system: System, density: FourierDensity) -> str:
 
 def _physics(settings: DFTSettings) -> str:
     kept = (settings.cutoff, list(settings.kmesh), list(settings.kshift), settings.smearing, settings.width)
-    return json.dumps(kept)
+    return json.dumps(kept if settings.kpoint is None else (*kept, list(settings.kpoint)))
 
 
 def energies_to_dict(found: Energies) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class EnergyOptions:
             cutoff=label.cutoff if self.cutoff_ry is None else self.cutoff_ry * HARTREE_PER_RYDBERG,
             kmesh=self.kmesh or label.kmesh,
             kshift=self.kshift or own_shift,
+            kpoint=label.kpoint if self.kmesh is None and self.kshift is None else None,
             smearing=self.smearing or label.smearing,
             width=label.width if self.width_ry is None else self.width_ry * HARTREE_PER_RYDBERG,
         )
@@ -129,6 +130,7 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
             cutoff=float(values["cutoff_hartree"]),
             kmesh=_three(values["kmesh"]),
             kshift=_three(values["kshift"]),
+            kpoint=_point(values["kpoint"]) if "kpoint" in values else None,
             smearing=str(values["smearing"]),
             width=float(values["width_hartree"]),
             density_cutoff=float(values["density_cutoff_hartree"]),
@@ -143,3 +145,8 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
 def _three(values: list[int]) -> tuple[int, int, int]:
     first, second, third = (int(v) for v in values)
     return (first, second, third)
+
+
+def _point(values: Sequence[float]) -> tuple[float, float, float]:
+    a, b, c = values
+    return float(a), float(b), float(c)
