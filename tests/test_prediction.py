@@ -31,7 +31,7 @@ from rhoscale.errors import (
 from rhoscale.grid import Grid
 from rhoscale.postprocess.charge import charge_factor, rescale_to_charge
 from rhoscale.prediction.field import StoredField, open_density
-from rhoscale.prediction.interpolation import cubic_weights, fourier_weights, interpolate
+from rhoscale.prediction.interpolation import cubic_weights, fourier_weights, interpolate, periodic, windowed_weights
 from rhoscale.prediction.one_tile import PointPrediction, TilePrediction, predict_tile
 from rhoscale.prediction.plan import PredictionPlan, Workload, plan_prediction, rounding_step
 from rhoscale.prediction.refusals import closest_pair, refuse_other_pseudopotentials, refuse_overlaps
@@ -314,7 +314,7 @@ def test_fourier_blocks_are_the_refined_whole(old: tuple[int, ...], more: tuple[
     whole = refine(Density(Grid(CELL, old), values), new).values  # type: ignore[arg-type]
     start = tuple(int(rng.integers(0, n)) for n in new)
     stop = tuple(int(rng.integers(a + 1, n + 1)) for a, n in zip(start, new, strict=True))
-    block = interpolate(lambda box: values[box], old, new, start, stop, fourier_weights, slab=3)  # type: ignore[arg-type]
+    block = interpolate(periodic(values), old, new, start, stop, fourier_weights, slab=3)  # type: ignore[arg-type]
     np.testing.assert_allclose(block, whole[tuple(map(slice, start, stop))], atol=1e-12)
 
 
@@ -365,10 +365,30 @@ def test_refined_deviations_stay_positive_and_close() -> None:
 
 
 def test_local_weights_reach_two_points_and_sum_to_one() -> None:
-    weights = cubic_weights(12, 30, 0, 30)
-    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
-    assert (np.count_nonzero(weights, axis=1) <= 4).all()
-    np.testing.assert_array_equal(weights[::5][:, ::2], np.eye(6))
+    found = cubic_weights(12, 30, 0, 30)
+    assert found.first == -1
+    assert found.weights.shape == (30, 15)  # an image before the cell, two after it
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0)
+    assert (np.count_nonzero(found.weights, axis=1) <= 4).all()
+    np.testing.assert_allclose(found.weights[::5][:, 1:13:2], np.eye(6), atol=1e-15)
+
+
+def test_windowed_weights_keep_the_waves_they_promise() -> None:
+    old, new, start, stop = 200, 500, 37, 81
+    x = np.arange(start, stop) / new
+    for wave in (1, 40, 80):  # of 100, the Nyquist wave
+        found = windowed_weights(old, new, start, stop)
+        points = found.first + np.arange(found.weights.shape[1])
+        values = found.weights @ np.exp(2j * np.pi * wave * points / old)
+        np.testing.assert_allclose(values, np.exp(2j * np.pi * wave * x), atol=1.5e-5)
+    assert found.weights.shape[1] < 44 * old // new + 35
+
+
+def test_boxes_of_a_periodic_field_may_leave_the_cell() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 5, 6))
+    box = periodic(values)((-3, 2, -7), (6, 4, 13))
+    tiled = np.tile(values, (5, 3, 7))
+    np.testing.assert_array_equal(box, tiled[8 - 3 : 8 + 6, 5 + 2 : 5 + 4, 18 - 7 : 18 + 13])
 
 
 # charge and verdict

@@ -24,12 +24,15 @@ from rhoscale.models.dense_network import DenseNet
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
 from rhoscale.models.trained import PRIOR_MEANS, TrainedModel
+from rhoscale.promolecule import AtomicDensityTable
 from rhoscale.system import PseudopotentialIdentity
 from rhoscale.uncertainty import Recalibration
 from rhoscale.uncertainty.leverage import Leverage
 
 FORMAT = "rhoscale-model-1"
 FORMAT_WITH_LEVERAGE = "rhoscale-model-2"  # one table and two arrays more
+FORMAT_WITH_SHARP = "rhoscale-model-3"  # a table and an array of each element more
+FORMATS = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP)
 CARD = "card.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -46,7 +49,7 @@ def save_trained(model: TrainedModel, folder: str | Path, *, force: bool = False
     core = _core(model)
     weights = save_tensors(_tensors(model), metadata={"card": content_hash(core)})
     card = {
-        "format": FORMAT if model.leverage is None else FORMAT_WITH_LEVERAGE,
+        "format": _format(model),
         **core,
         "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest()},
         "card": dict(model.card),
@@ -96,6 +99,12 @@ def load_trained(path: str | Path) -> TrainedModel:
         ) from error
 
 
+def _format(model: TrainedModel) -> str:
+    if model.sharp:
+        return FORMAT_WITH_SHARP
+    return FORMAT if model.leverage is None else FORMAT_WITH_LEVERAGE
+
+
 def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -104,9 +113,10 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{path} is not a readable model card ({error}); expected a folder with {CARD} and {WEIGHTS}, as "
             f"`rhoscale train` writes it; check the path"
         ) from error
-    if card.get("format") not in (FORMAT, FORMAT_WITH_LEVERAGE):
+    if card.get("format") not in FORMATS:
         raise FormatError(
-            f"{path} has format {card.get('format')!r}; expected {FORMAT!r} or {FORMAT_WITH_LEVERAGE!r}; check the path"
+            f"{path} has format {card.get('format')!r}; expected {', '.join(FORMATS)}; check the path, or use a newer "
+            f"version of rhoscale"
         )
     return card
 
@@ -128,6 +138,8 @@ _CORE = (
     "name",
     "functional",
     "compute_spacing",
+    "label_spacing",
+    "sharp",
     "network",
     "posterior",
     "scaling",
@@ -145,6 +157,8 @@ def _core(model: TrainedModel) -> dict[str, Any]:
         "name": model.name,
         "functional": model.functional,
         "compute_spacing": float(model.compute_spacing),
+        "label_spacing": model.label_spacing,
+        "sharp": {e: table.to_parts()[1] for e, table in sorted(model.sharp.items())} or None,
         "network": model.network.to_dict(),
         "posterior": {"kind": "mean-field", "stochastic": len(model.posterior.log_deviations)},
         "scaling": {"shift": model.scaling.shift, "scale": model.scaling.scale},
@@ -164,6 +178,7 @@ def _tensors(model: TrainedModel) -> dict[str, torch.Tensor]:
         "log_deviation": model.posterior.log_deviations,
         "feature": {"mean": model.scaling.feature_mean, "deviation": model.scaling.feature_deviation},
         "prior": {name: torch.from_numpy(np.array(values)) for name, values in model.prior_arrays.items()},
+        "sharp": {e: torch.from_numpy(np.array(table.values)) for e, table in model.sharp.items()},
         "leverage": {}
         if model.leverage is None
         else {name: torch.from_numpy(values) for name, values in model.leverage.to_arrays().items()},
@@ -188,6 +203,7 @@ def _assembled(
         "log_deviation": {},
         "feature": {},
         "prior": {},
+        "sharp": {},
         "leverage": {},
     }
     for key, tensor in tensors.items():
@@ -220,6 +236,11 @@ def _assembled(
         pseudopotentials={e: PseudopotentialIdentity.from_dict(p) for e, p in card["pseudopotentials"].items()},
         functional=card["functional"],
         compute_spacing=card["compute_spacing"],
+        label_spacing=card.get("label_spacing"),
+        sharp={
+            e: AtomicDensityTable.from_parts(parts["sharp"][e].numpy(), meta)
+            for e, meta in card.get("sharp", {}).items()
+        },
         prior_mean=kind,
         prior_arrays=prior_arrays,
         range=card.get("range", {}),

@@ -17,6 +17,7 @@ from rhoscale.models.inference import Predictor
 from rhoscale.models.likelihood import log_noise_variance
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
+from rhoscale.promolecule import AtomicDensityTable
 from rhoscale.system import PseudopotentialIdentity
 from rhoscale.uncertainty import Recalibration, Uncertainty, decompose
 from rhoscale.uncertainty.leverage import Leverage
@@ -66,6 +67,8 @@ class TrainedModel:
         pseudopotentials: Identity for each element that the model knows.
         functional: Exchange-correlation functional of the labels, for example ``PBE``.
         compute_spacing: Spacing of the grid that resolves what the network predicts, Bohr.
+        label_spacing: Spacing of a grid that holds every wave of the labels, Bohr; None for the compute grid.
+        sharp: Sharp part of each element, taken out before a refinement and added after it; none for a plain one.
         prior_mean: What the network's output is added to: ``none``, ``promolecule`` or ``linear``.
         prior_arrays: Tables of the prior mean; they travel with the model.
         range: Thresholds from validation snapshots (``largest_total``, ``largest_epistemic``, ...).
@@ -82,6 +85,8 @@ class TrainedModel:
     pseudopotentials: Mapping[str, PseudopotentialIdentity]
     functional: str
     compute_spacing: float
+    label_spacing: float | None = None
+    sharp: Mapping[str, AtomicDensityTable] = field(default_factory=dict)
     prior_mean: str = "none"
     prior_arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     range: Mapping[str, float] = field(default_factory=dict)
@@ -91,6 +96,11 @@ class TrainedModel:
     _drawn: dict[tuple[int, int], list[DrawnNetwork]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def whole_spacing(self) -> float:
+        """Spacing of a grid on which a whole field loses nothing: that of the labels, or the compute grid's own."""
+        return self.label_spacing or self.compute_spacing
 
     @cached_property
     def predictor(self) -> Predictor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from numpy.typing import NDArray
 from rhoscale.density import Density
 from rhoscale.errors import FormatError, InputError
 from rhoscale.grid import Grid, Shape
-from rhoscale.prediction.interpolation import SMALLEST_SIGMA, Box, cubic_weights, fourier_weights, interpolate
+from rhoscale.prediction.interpolation import (
+    SMALLEST_SIGMA,
+    ReadBox,
+    band_limited,
+    cubic_weights,
+    interpolate,
+    periodic,
+)
+from rhoscale.prediction.sharp_part import SharpPart
 from rhoscale.prediction.store import DEVIATIONS, PredictionStore
 
 Float32Array = NDArray[np.float32]
@@ -116,25 +125,40 @@ class StoredField:
         if self.shape == plan.compute_shape:
             i, j, k = (slice(a, b) for a, b in zip(start, stop, strict=True))
             return np.asarray(np.asarray(array[i, j, k]).astype(np.float64) * factor, dtype=np.float32)
+        read = periodic(array)
         if name == "density":
-            values = interpolate(
-                lambda box: np.asarray(array[box]), plan.compute_shape, self.shape, start, stop, fourier_weights
-            )
-            return (values * factor).astype(np.float32)
+            return (self._refined(read, start, stop) * factor).astype(np.float32)
 
-        def log_variances(box: Box) -> NDArray[np.float64]:
-            sigma = np.asarray(array[box]).astype(np.float64) * factor
+        def log_variances(low: Shape, high: Shape) -> NDArray[np.float64]:
+            sigma = read(low, high).astype(np.float64) * factor
             return np.asarray(2.0 * np.log(np.maximum(sigma, SMALLEST_SIGMA)))
 
         values = interpolate(log_variances, plan.compute_shape, self.shape, start, stop, cubic_weights)
         return np.exp(0.5 * values).astype(np.float32)
 
+    def _refined(self, read: ReadBox, start: Shape, stop: Shape) -> NDArray[np.float64]:
+        """The raw density in a block: the sharp part there, and the rest of it interpolated."""
+        grid, sharp = self.store.plan.grid, self._sharp
+        if sharp is None:
+            return interpolate(read, grid.shape, self.shape, start, stop, band_limited)
+
+        def rest(low: Shape, high: Shape) -> NDArray[np.float64]:
+            return np.asarray(read(low, high) - sharp.in_box(grid, low, high))
+
+        smooth = interpolate(rest, grid.shape, self.shape, start, stop, band_limited)
+        return smooth + sharp.in_box(self.grid, start, stop)
+
+    @cached_property
+    def _sharp(self) -> SharpPart | None:
+        return SharpPart.of(self.store)
+
 
 def open_density(path: str | Path, *, shape: Sequence[int] | None = None, spacing: float | None = None) -> StoredField:
     """Open a finished prediction; any block of it is refined on demand.
 
-    The density between the points of the compute grid is its Fourier series, exactly; deviations are interpolated
-    locally in the logarithm of their variance. Values are rescaled to the electron count (paper, eq. 6); divide
+    Between the points of the compute grid the density is the model's sharp part, exactly, and of the rest the Fourier
+    series (up to 128 points along an axis) or a window of it; deviations are interpolated locally in the logarithm of
+    their variance. Values are rescaled to the electron count (paper, eq. 6); divide
     by ``charge_factor`` for what the model gave.
 
     Args:

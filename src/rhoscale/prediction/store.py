@@ -20,9 +20,10 @@ from rhoscale.errors import FormatError, OutputError
 from rhoscale.prediction.one_tile import TilePrediction
 from rhoscale.prediction.plan import GIB, PredictionPlan
 from rhoscale.prediction.statistics import BINS, QUANTITIES, STATISTICS, bin_edges
+from rhoscale.promolecule import AtomicDensityTable
 from rhoscale.system import System
 
-FORMAT = "rhoscale-prediction-2"
+FORMAT = "rhoscale-prediction-3"
 DEVIATIONS = ("aleatoric", "epistemic")
 DEVIATION_UNIT = 2.0**-10  # keeps deviations from 6e-8 to 64 e/Bohr^3 in the normal range of float16
 LARGEST_FLOAT16 = 65504.0
@@ -51,7 +52,12 @@ class PredictionStore:
 
     @classmethod
     def create(
-        cls, location: str | Path | Store, plan: PredictionPlan, system: System, about: Mapping[str, Any]
+        cls,
+        location: str | Path | Store,
+        plan: PredictionPlan,
+        system: System,
+        about: Mapping[str, Any],
+        sharp: Mapping[str, AtomicDensityTable] | None = None,
     ) -> PredictionStore:
         """Write the template: all arrays with their shapes, no values.
 
@@ -60,12 +66,13 @@ class PredictionStore:
             plan: What is going to be predicted.
             system: The structure.
             about: Plain values for the attributes: electrons, model, pseudopotentials, provenance.
+            sharp: Sharp part of each element, taken out before the field is refined and added after it.
 
         Raises:
             OutputError: The folder exists or cannot be written, or the disk has too little space.
         """
         if isinstance(location, Store):
-            return cls(None, _template(location, plan, system, about), plan)
+            return cls(None, _template(location, plan, system, about, sharp or {}), plan)
         folder = Path(location)
         if folder.exists():
             raise OutputError(f"{folder} exists already; expected a new name; use --force to replace it")
@@ -73,7 +80,7 @@ class PredictionStore:
         temporary = folder.with_name(f".{folder.name}.template")
         with _writing(folder):
             shutil.rmtree(temporary, ignore_errors=True)
-            _template(str(temporary), plan, system, about)
+            _template(str(temporary), plan, system, about, sharp or {})
             temporary.rename(folder)
         return cls.open(folder)
 
@@ -127,6 +134,14 @@ class PredictionStore:
     def elements(self) -> tuple[str, ...]:
         """Chemical symbols, alphabetical: what kinds of atoms are counted by."""
         return tuple(self.attributes["elements"])
+
+    @property
+    def sharp(self) -> dict[str, AtomicDensityTable]:
+        """Sharp part of each element, or nothing where the field is refined as it is."""
+        if "sharp" not in self.group:
+            return {}
+        arrays = {e: self.array(f"sharp/{e}") for e in self.elements}
+        return {e: AtomicDensityTable.from_parts(np.asarray(a[:]), dict(a.attrs)) for e, a in arrays.items()}
 
     def cell_list(self) -> CellList:
         """The sorted atoms; of a store on disk their arrays are mapped, so only what is touched is read."""
@@ -229,7 +244,13 @@ def refuse_small_disk(target: Path, needed: int) -> None:
         )
 
 
-def _template(location: str | Store, plan: PredictionPlan, system: System, about: Mapping[str, Any]) -> zarr.Group:
+def _template(
+    location: str | Store,
+    plan: PredictionPlan,
+    system: System,
+    about: Mapping[str, Any],
+    sharp: Mapping[str, AtomicDensityTable],
+) -> zarr.Group:
     elements, species = np.unique(system.species, return_inverse=True)
     group = zarr.create_group(location, zarr_format=3)
     group.attrs.update(
@@ -263,6 +284,11 @@ def _template(location: str | Store, plan: PredictionPlan, system: System, about
     positions.attrs["units"] = "Bohr"
     group.create_array("species", shape=(len(system),), chunks=(atoms,), dtype="uint8")[:] = species.astype(np.uint8)
     _write_cell_list(group, periodic_cell_list(system, system.elements))
+    for element in system.elements if sharp else ():
+        values, meta = sharp[element].to_parts()
+        attributes = {"units": "electrons/Bohr^3", **meta}
+        table = group.create_array(f"sharp/{element}", shape=values.shape, dtype="float64", attributes=attributes)
+        table[:] = values
     columns, rows = len(STATISTICS), (len(QUANTITIES), BINS)
     group.create_array(
         "tiles", shape=(plan.n_tiles, columns), chunks=(1, columns), dtype="float64", fill_value=float("nan")

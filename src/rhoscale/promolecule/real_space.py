@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -10,8 +10,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from rhoscale.cluster import Cluster
 from rhoscale.density import Density
-from rhoscale.errors import InputError
+from rhoscale.errors import HaloError, InputError
 from rhoscale.grid import Grid
 from rhoscale.promolecule.table import AtomicDensityTable, require_tables
 from rhoscale.system import System
@@ -139,6 +140,27 @@ def promolecule_on_grid(
         InputError: The grid belongs to another cell.
     """
     return Promolecule(system, tables).on_grid(grid, workers=workers)
+
+
+def promolecule_of_cluster(
+    cluster: Cluster, tables: Mapping[str, AtomicDensityTable]
+) -> Callable[[FloatArray], FloatArray]:
+    """The sum of atomic densities at points of a cluster's box: points [n, 3], Bohr -> electrons per Bohr^3 [n].
+
+    The atoms repeat in a box so large that no image acts on the points, so the crystal's own code serves.
+
+    Raises:
+        HaloError: Atoms beyond the halo act on the points.
+    """
+    reach = max(table.cutoff for table in tables.values())
+    if cluster.halo < reach:
+        raise HaloError(
+            f"atomic densities reach {reach:.1f} Bohr, beyond the {cluster.halo:g} Bohr halo; "
+            f"use halo={reach:.1f} or more"
+        )
+    if not len(cluster):
+        return lambda points: np.zeros(len(points))
+    return Promolecule(System(np.diag(cluster.period), cluster.positions, cluster.species), tables).at
 
 
 def _splines(tables: Sequence[AtomicDensityTable]) -> _Splines:

@@ -16,7 +16,7 @@ from rhoscale.formats import DensityFile, read_density_file
 from rhoscale.grid import Grid
 from rhoscale.metrics import Calibration, FieldErrors, calibration, field_errors
 from rhoscale.prediction.field import StoredField, open_density
-from rhoscale.prediction.interpolation import fourier_weights, interpolate
+from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic
 from rhoscale.system import System
 
 CELL_TOLERANCE = 1e-3  # Bohr; files with few decimals are off by less
@@ -158,4 +158,4 @@ def _on_grid(density: Density, grid: Grid) -> NDArray[np.float64]:
     values = np.asarray(density.values, dtype=np.float64)
     if old == new:
         return values
-    return interpolate(lambda box: values[box], old, new, (0, 0, 0), new, fourier_weights)
+    return interpolate(periodic(values), old, new, (0, 0, 0), new, fourier_weights)

@@ -15,7 +15,7 @@ from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import rescale_to_charge
 from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
 from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
-from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid
+from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid, refine_sharp
 from rhoscale.recipes.prior import prior_mean
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
@@ -26,7 +26,7 @@ class WholeField:
     """A density of a whole cell before and after its rescaling.
 
     Attributes:
-        raw: As predicted, electrons per Bohr^3, on the model's compute grid.
+        raw: As predicted, electrons per Bohr^3, on a grid that loses nothing of it.
         electrons: Valence electrons in the cell, as the pseudopotentials count them.
     """
 
@@ -75,6 +75,13 @@ class ModelFields:
         points = grid.points()
         features = describer(system, spec_from_dict(model.descriptor_spec))(points)
         return cls(system, model, grid, features, prior_mean(system, model)(points, features))
+
+    @property
+    def whole_grid(self) -> Grid:
+        """The grid of whole fields: fine enough for every wave of the model's labels."""
+        finer = Grid.from_spacing(self.system.cell, self.model.whole_spacing).shape
+        shape = np.maximum(finer, self.grid.shape)
+        return Grid(self.system.cell, (int(shape[0]), int(shape[1]), int(shape[2])))
 
     @staticmethod
     def refuse(system: System, model: TrainedModel) -> None:
@@ -140,7 +147,8 @@ class ModelFields:
         return self.model.point_estimate(self.features, self.prior)[0]
 
     def _whole(self, values: NDArray[np.floating]) -> WholeField:
-        density = Density(self.grid, values.astype(np.float64).reshape(self.grid.shape))
+        coarse = Density(self.grid, values.astype(np.float64).reshape(self.grid.shape))
+        density = refine_sharp(coarse, self.system, self.model.sharp, self.whole_grid.shape)
         return WholeField(density, self.system.electrons(self.model.pseudopotentials))
 
 

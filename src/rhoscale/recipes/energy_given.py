@@ -62,7 +62,9 @@ def read_given(path: Path, memory: float) -> GivenDensity:
 
 def _read_store(path: Path, memory: float) -> GivenDensity:
     stored = open_density(path)
-    stored = stored.refine(shape=stored.store.plan.compute_shape)  # finer grids hold no more waves
+    kept = stored.store.plan  # the grid that was asked for may be coarser than what the store knows
+    finer = np.maximum(kept.compute_shape, kept.output_shape)
+    stored = stored.refine(shape=[int(n) for n in finer])
     needed = BYTES_PER_POINT * stored.grid.size
     if needed > memory:
         raise InputError(

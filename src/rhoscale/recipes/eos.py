@@ -233,7 +233,7 @@ def _densities(
     densities = {PREDICTION: fields.prediction.fourier}
     if tables is not None:
         electrons = system.electrons(model.pseudopotentials)
-        densities[PROMOLECULE] = promolecule_field(system, tables, fields.grid, electrons).fourier
+        densities[PROMOLECULE] = promolecule_field(system, tables, fields.whole_grid, electrons).fourier
     if config.draws:
         for j, field in enumerate(fields.drawn(config.draws, config.seed)):
             densities[_draw(j)] = field.fourier

@@ -140,6 +140,8 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
     refuse_unknown_elements(system, model.pseudopotentials, model.name)
     refuse_overlaps(system, model.range.get("smallest_distance"))
     output = choose_grid(system.cell, request.shape, request.spacing)
+    if output is None and model.label_spacing is not None:
+        output = Grid.from_spacing(system.cell, model.label_spacing)
     spec = spec_from_dict(model.descriptor_spec)
     describer(_one_of_each(system), spec)
     halo = max(spec.reach, prior_reach(model))

@@ -13,7 +13,7 @@ from rhoscale.formats import read_density_file
 from rhoscale.formats.whole_file import refuse_existing, whole_file
 from rhoscale.grid import Shape
 from rhoscale.prediction.field import StoredField, open_density
-from rhoscale.prediction.interpolation import fourier_weights, interpolate
+from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic
 from rhoscale.recipes.compare import refuse_other_structure
 from rhoscale.report.slices import Panel, Plane, draw_slices
 from rhoscale.system import System
@@ -109,8 +109,6 @@ def _slice(field: StoredField, shape: Shape, plane: Plane) -> NDArray[np.floatin
 
 
 def _fourier_slice(density: Density, shape: Shape, plane: Plane) -> NDArray[np.floating]:
-    values = density.values
-    block = interpolate(
-        lambda box: values[box], density.grid.shape, shape, *_box(shape, plane), weights=fourier_weights
-    )
+    read = periodic(density.values)
+    block = interpolate(read, density.grid.shape, shape, *_box(shape, plane), kernel=fourier_weights)
     return np.squeeze(block, axis=plane.axis)

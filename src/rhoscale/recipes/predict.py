@@ -132,7 +132,7 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     if not as_store:
         _refuse_existing_file(config)
     place = config.output if as_store else config.output.with_name(f".{config.output.name}.tiles.zarr")
-    store = open_or_create(place, plan, system, about(system, model), force=config.force or not as_store)
+    store = open_or_create(place, plan, system, model, force=config.force or not as_store)
     with _runner(config) as run:
         summary = predict_field(plan, system, model, store, retries=config.retries, progress=progress, run=run)
     what = str(store.attributes["what"])
@@ -180,7 +180,7 @@ def read_structure(path: Path, elements: Sequence[str] | None = None) -> System:
 
 
 def open_or_create(
-    place: Path, plan: PredictionPlan, system: System, attributes: dict[str, Any], *, force: bool
+    place: Path, plan: PredictionPlan, system: System, model: TrainedModel, *, force: bool
 ) -> PredictionStore:
     """An unfinished store of the same plan, to go on with, or a new one.
 
@@ -188,7 +188,7 @@ def open_or_create(
         OutputError: The place is taken by something else.
     """
     if not place.exists():
-        return PredictionStore.create(place, plan, system, attributes)
+        return PredictionStore.create(place, plan, system, about(system, model), model.sharp)
     try:
         found = PredictionStore.open(place)
     except FormatError as error:
@@ -202,7 +202,7 @@ def open_or_create(
         state = "a finished prediction" if found.complete else "an unfinished prediction of another plan"
         raise OutputError(f"{place} exists already and is {state}; expected a new name; use --force to replace it")
     found.delete()
-    return PredictionStore.create(place, plan, system, attributes)
+    return PredictionStore.create(place, plan, system, about(system, model), model.sharp)
 
 
 def _refuse_small_machine(output: Path, plan: PredictionPlan) -> None:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from rhoscale.baselines.linear import LinearBaseline
 from rhoscale.cluster import Cluster
-from rhoscale.errors import HaloError, ModelError
+from rhoscale.errors import ModelError
 from rhoscale.models import TrainedModel
-from rhoscale.promolecule import AtomicDensityTable, Promolecule
+from rhoscale.promolecule import AtomicDensityTable, Promolecule, promolecule_of_cluster
 from rhoscale.system import System
 
 PriorMean = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.floating] | None]
@@ -30,10 +30,9 @@ def prior_mean(system: System | Cluster, model: TrainedModel) -> PriorMean:
         baseline = LinearBaseline.from_arrays(model.prior_arrays)  # type: ignore[arg-type]
         return lambda _points, features: baseline.predict(features)
     if model.prior_mean == "promolecule":
-        if isinstance(system, Cluster):
-            return _promolecule_of_cluster(system, model)
-        atoms = Promolecule(system, promolecule_tables(model))
-        return lambda points, _features: atoms.at(points)
+        tables = promolecule_tables(model)
+        at = promolecule_of_cluster(system, tables) if isinstance(system, Cluster) else Promolecule(system, tables).at
+        return lambda points, _features: at(points)
     raise ModelError(
         f'model "{model.name}" has the prior mean {model.prior_mean!r}; expected none, linear or promolecule; '
         f"a newer version of rhoscale may know it"
@@ -45,21 +44,6 @@ def prior_reach(model: TrainedModel) -> float:
     if model.prior_mean != "promolecule":
         return 0.0
     return max(table.cutoff for table in promolecule_tables(model).values())
-
-
-def _promolecule_of_cluster(cluster: Cluster, model: TrainedModel) -> PriorMean:
-    """The atoms repeat in a box so large that no image acts on the points, so the crystal's own code serves."""
-    reach = prior_reach(model)
-    if cluster.halo < reach:
-        raise HaloError(
-            f"atomic densities reach {reach:.1f} Bohr, beyond the {cluster.halo:g} Bohr halo; "
-            f"use halo={reach:.1f} or more"
-        )
-    if not len(cluster):
-        return lambda points, _features: np.zeros(len(points))
-    boxed = System(np.diag(cluster.period), cluster.positions, cluster.species)
-    atoms = Promolecule(boxed, promolecule_tables(model))
-    return lambda points, _features: atoms.at(points)
 
 
 def promolecule_arrays(tables: Mapping[str, AtomicDensityTable]) -> dict[str, NDArray[np.float64]]:

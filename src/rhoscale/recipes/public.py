@@ -97,7 +97,7 @@ class Model:
         Args:
             atoms: Bulk structure, periodic in all directions.
             shape: Points along each cell vector.
-            spacing: Or the largest distance of points, Bohr; with neither, the model's own grid.
+            spacing: Or the largest distance of points, Bohr; with neither, that of the model's labels.
             uncertainty: Whether to predict standard deviations too.
             draws: Draws of the weights; 0: the spread to first order in the weights.
             seed: Of the draws.
@@ -110,7 +110,7 @@ class Model:
         """
         system = from_atoms(atoms)
         plan = plan_field(system, self.trained, self.content_hash, _request(shape, spacing, uncertainty, draws, seed))
-        store = PredictionStore.create(MemoryStore(), plan, system, about(system, self.trained))
+        store = PredictionStore.create(MemoryStore(), plan, system, about(system, self.trained), self.trained.sharp)
         summary = predict_field(plan, system, self.trained, store, threads=threads)
         density = StoredField(store, plan.output_grid)
         return Prediction(
@@ -158,7 +158,7 @@ def predict_to_store(
         model: From :func:`load_model`.
         path: Folder to write, ending in ``.zarr``.
         shape: Points of the output grid along each cell vector.
-        spacing: Or the largest distance of its points, Bohr; with neither, the model's own grid.
+        spacing: Or the largest distance of its points, Bohr; with neither, that of the model's labels.
         uncertainty: Whether to predict standard deviations too.
         draws: Draws of the weights; 0: the spread to first order in the weights.
         seed: Of the draws.
@@ -179,7 +179,7 @@ def predict_to_store(
     system = from_atoms(atoms)
     request = _request(shape, spacing, uncertainty, draws, seed, memory)
     plan = plan_field(system, model.trained, model.content_hash, request)
-    store = open_or_create(place, plan, system, about(system, model.trained), force=force)
+    store = open_or_create(place, plan, system, model.trained, force=force)
     predict_field(plan, system, model.trained, store, threads=threads, progress=progress)
     return StoredField(store, plan.output_grid)
 

@@ -46,9 +46,10 @@ class PredictedStart:
         return self.name
 
     def __call__(self, system: System) -> FourierDensity | None:
-        """Predict on the model's own grid; None for a structure that the model refuses."""
+        """Predict every wave of the model's labels; None for a structure that the model refuses."""
+        spacing = self.model.trained.whole_spacing
         try:
-            prediction = self.model.predict(to_atoms(system), uncertainty=False, threads=1)
+            prediction = self.model.predict(to_atoms(system), spacing=spacing, uncertainty=False, threads=1)
         except (ModelError, StructureError):
             return None
         density = Density(grid=prediction.grid, values=np.asarray(prediction.density, dtype=np.float64))

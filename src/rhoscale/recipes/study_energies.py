@@ -157,7 +157,7 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
     compared = columns(fields)
     found = {name: energies(whole.fourier, name) for name, whole in compared.items()}
     own = energies(snapshot.density, "label's own")
-    reference = snapshot.density.on_grid(fields.grid.shape)
+    reference = snapshot.density.on_grid(fields.whole_grid.shape)
     errors = {
         name: energy_errors(
             {**found[name].energies, "fermi": found[name].fermi},
@@ -215,7 +215,7 @@ def columns(fields: ModelFields) -> dict[str, WholeField]:
     tables = known_tables(trained.pseudopotentials)
     if tables is not None:
         electrons = fields.system.electrons(trained.pseudopotentials)
-        found[PROMOLECULE] = promolecule_field(fields.system, tables, fields.grid, electrons)
+        found[PROMOLECULE] = promolecule_field(fields.system, tables, fields.whole_grid, electrons)
     return found
 
 

@@ -25,6 +25,7 @@ from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
 from rhoscale.recipes import training_data as data
 from rhoscale.recipes.atomic_tables import atomic_tables
 from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, validation_batches
+from rhoscale.recipes.compute_grid import ComputeGrid, choose_compute_grid
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate
 from rhoscale.recipes.prior import promolecule_arrays, promolecule_tables
@@ -100,7 +101,9 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
         baseline = data.linear_prior(stage.points, stage.validation_points)
         stage, prior_arrays = _with_baseline(stage, baseline), baseline.to_arrays()
     scaling = Scaling.of(stage.points.features, stage.points.residual)
-    model = _untrained(config, spec, labelled, scaling, prior_arrays)
+    report("choosing the compute grid", None)
+    grid = choose_compute_grid(labelled, validation, config.compute_spacing)
+    model = _untrained(config, spec, labelled, scaling, prior_arrays, grid)
     prior = normal_prior(model.posterior.means, config.posterior.prior_deviation)
     result = _fit(config, config.fit, model, prior, stage, work / "stage-1.safetensors", report)
     model = replace(model, posterior=result.posterior)
@@ -115,7 +118,7 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     report("judging on test snapshots", None)
     cases = evaluate(model, store, config.evaluation, report=lambda text: report(text, None))
     seconds = time.monotonic() - started
-    card = _card(config, store, stages, held_out, cases, seconds)
+    card = {**_card(config, store, stages, held_out, cases, seconds), "compute_grid": grid.to_card()}
     model = replace(model, card=card)
     save_trained(model, config.output, force=True)
     shutil.rmtree(work)
@@ -166,6 +169,7 @@ def _untrained(
     labelled: data.Labelled,
     scaling: Scaling,
     prior_arrays: Mapping[str, NDArray[np.float64]],
+    grid: ComputeGrid,
 ) -> TrainedModel:
     network = config.network.network(spec.size)
     start = network.initial(torch.Generator().manual_seed(config.fit.seed))
@@ -178,7 +182,9 @@ def _untrained(
         descriptor_spec=spec.to_dict(),
         pseudopotentials=labelled.pseudopotentials,
         functional=labelled.functional,
-        compute_spacing=config.data.spacing,
+        compute_spacing=grid.spacing,
+        label_spacing=grid.label_spacing,
+        sharp=grid.sharp,
         prior_mean=config.prior_mean,
         prior_arrays=prior_arrays,
     )

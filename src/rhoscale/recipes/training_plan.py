@@ -29,7 +29,7 @@ class DataConfig:
         calibration: Batches of role ``validation`` that uncertainties are recalibrated on; by default those that
             validate. Labels of test quality, and cells other than those that chose the epoch, calibrate better.
         snapshots: Train on the first so many of the chosen snapshots only (learning curves).
-        spacing: Of the grid that points are taken from, Bohr; also the model's compute grid.
+        spacing: Of the grid that points are taken from, Bohr.
         fraction: Share of the points of that grid.
         importance: ``uniform``, or ``near-atoms``: more points where the nearest atom is close.
         validation_spacing: Of the grid on which validation errors are followed during training, Bohr.
@@ -140,6 +140,8 @@ class TrainConfig:
         device: Any PyTorch device, for training.
         threads: Processor threads; a run repeats to the bit only with the same number. Narrow networks are slower with
             two than with one (2 x 2 x 64: twice, on a shared machine).
+        compute_spacing: Of the grid on which the model is evaluated, Bohr; by default the coarsest one that loses at
+            most 0.04 % (L1 per electron) of any validation label.
         recalibrate: Whether to fit the recalibration on the validation snapshots.
         evaluation: How the finished model is judged.
         summary: One line for ``rhoscale models``.
@@ -158,6 +160,7 @@ class TrainConfig:
     transfer: TransferConfig | None = None
     device: str = "cpu"
     threads: int = 1
+    compute_spacing: float | None = None
     recalibrate: bool = True
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     summary: str = ""
