@@ -1,0 +1,53 @@
+"""What a coarse grid loses of real densities, with and without their sharp part taken out: L1 per electron.
+
+    python benchmarks/compute_grid.py data/al --train train-32 train-hot-32 --test test-32 test-vacancy-32 test-108
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from rhoscale.datasets.store import SnapshotStore
+from rhoscale.grid import Grid
+from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic, windowed_weights
+from rhoscale.promolecule import fit_sharp, promolecule_on_grid, sampling_loss
+
+SPACINGS = (0.96, 0.85, 0.77, 0.70, 0.64, 0.57, 0.51)
+FITTED = 12
+
+
+def main() -> None:
+    """Print one row a spacing: mean and worst over the test snapshots."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--train", nargs="+", required=True)
+    parser.add_argument("--test", nargs="+", required=True)
+    given = parser.parse_args()
+    store = SnapshotStore.open(given.data)
+    train = [store.load(r) for r in store.select(role="train", batch=given.train)]
+    test = [store.load(r) for r in store.select(role="test", batch=given.test)]
+    chosen = [train[int(i)] for i in np.linspace(0, len(train) - 1, min(FITTED, len(train))).round()]
+    tables = fit_sharp([(s.system, s.density) for s in chosen], store.pseudopotentials())
+    print(f"{len(test)} test snapshots; L1 per electron (%), mean and worst")
+    print("spacing   itself          sharp part apart   window of the series")
+    for spacing in SPACINGS:
+        found = [sampling_loss(s.system, s.density, tables, spacing) for s in test]
+        window = []
+        for s in test[:5]:
+            grid = Grid.from_spacing(s.system.cell, spacing)
+            rest = s.density.on_grid(grid.shape).values - promolecule_on_grid(s.system, tables, grid).values
+            fine = s.density.smallest_shape
+            one, other = (
+                interpolate(periodic(rest), grid.shape, fine, (0, 0, 0), fine, k)
+                for k in (fourier_weights, windowed_weights)
+            )
+            window.append(float(np.abs(one - other).mean()) * s.system.volume / s.electrons)
+        columns = ([f.plain for f in found], [f.loss for f in found], window)
+        print(f"{spacing:<8}", *(f"{100 * np.mean(c):8.4f} {100 * np.max(c):8.4f}" for c in columns))
+
+
+if __name__ == "__main__":
+    main()
