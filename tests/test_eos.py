@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from rhoscale.cli.app import main
 from rhoscale.descriptors import spec_from_dict
+from rhoscale.engines.available import find_engines
 from rhoscale.engines.interface import DFTSettings, Energies, GroundState
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import FormatError, InputError, ModelError
@@ -32,6 +33,8 @@ from rhoscale.structures.crystal import crystal, supercell
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM, GPA_PER_ATOMIC_PRESSURE
 from toy_model import ENGINE, SPEC
+
+PROGRAM = next(status for status in find_engines() if status.name == "pw.x")
 
 STRAINS = (-0.04, -0.02, 0.0, 0.02, 0.04)
 VOLUMES = 110.0 * (1 + np.linspace(-0.04, 0.04, 7)) ** 3
@@ -370,6 +373,7 @@ def test_the_paper_s_protocol_is_the_gamma_point_at_631_kelvin() -> None:
 
 
 @pytest.mark.dft
+@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.note}")
 def test_aluminium_by_pw_x(tmp_path: Path) -> None:
     """The prediction's curve is nearer to the self-consistent one than the promolecule's; both have its settings."""
     options = EnergyOptions(cutoff_ry=12.0, kmesh=(3, 3, 3), width_ry=0.08, engine="pw.x")

@@ -11,6 +11,7 @@ import pytest
 
 from rhoscale.cli.app import main
 from rhoscale.datasets.store import SnapshotStore
+from rhoscale.engines.available import find_engines
 from rhoscale.engines.interface import DFTSettings, GroundState
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import DatasetError, ModelError
@@ -22,6 +23,8 @@ from rhoscale.refinement import FourierDensity
 from rhoscale.sampling.schedule import snapshot_of
 from rhoscale.system import System
 from toy_model import ENGINE, thermal_aluminium
+
+PROGRAM = next(status for status in find_engines() if status.name == "pw.x")
 
 TOY = EnergyOptions(engine="toy")
 
@@ -207,6 +210,7 @@ def test_a_label_without_settings_is_refused(tmp_path: Path, toy_model: Path) ->
 
 
 @pytest.mark.dft
+@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.note}")
 def test_aluminium_by_pw_x(tmp_path: Path) -> None:
     """The nearer the start, the fewer the cycles; the energy stays."""
     system = thermal_aluminium(3, amplitude=0.2)
