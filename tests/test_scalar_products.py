@@ -211,6 +211,54 @@ def test_cosines_vanish_continuously_where_a_point_meets_an_atom():
     assert first[-1] > 0.2
 
 
+def random_line(system, length, steps, seed):
+    """Points along a random direction from a random point, and the length of a step, Bohr."""
+    rng = np.random.default_rng(seed)
+    direction = rng.normal(size=3)
+    start = rng.uniform(0.0, 1.0, 3) @ system.cell
+    step = length / steps
+    return start + step * np.arange(steps + 1)[:, None] * direction / np.linalg.norm(direction), step
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", ["thermal", "liquid"])
+def test_sorted_distances_change_at_most_by_the_step_and_half_as_much_for_half_a_step(name, seed):
+    system, spec = SYSTEMS[name]
+    largest = []
+    for steps in (200, 400, 800):
+        points, step = random_line(system, 6.0, steps, seed)
+        changes = np.abs(np.diff(describe(points, system, spec)[:, : spec.distances].astype(float), axis=0))
+        assert changes.max() <= step + 4e-6  # | |r - R| - |r' - R| | <= |r - r'|, and sorting keeps it
+        largest.append(changes.max())
+    assert largest[0] > 0.02
+    assert largest[:-1] == pytest.approx([2 * change for change in largest[1:]], rel=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", ["thermal", "liquid"])
+def test_cosines_jump_only_where_the_ranks_of_atoms_swap(name, seed):
+    system, spec = SYSTEMS[name]
+    jumps = []
+    for steps in (200, 400):
+        points, step = random_line(system, 3.0, steps, seed)
+        features = describe(points, system, spec).astype(float)
+        ranked = np.array([p + nearest(system, "Al", p, spec.angle_atoms)[: spec.angle_atoms] for p in points])
+        tied = np.diff(features[:, : spec.angle_atoms + 1], prepend=0.0) < 1e-5  # a swap under way
+        settled = ~(tied[:, :-1] | tied[:, 1:])
+        # the atom of this rank is the one of the step before
+        same = (np.abs(np.diff(ranked, axis=0)).max(axis=2) < 1e-6) & settled[1:] & settled[:-1]
+        cosines = features[:, spec.distances :].reshape(-1, spec.angle_atoms, spec.neighbours)
+        changes = np.abs(np.diff(cosines, axis=0)).max(axis=2)
+        closest = np.minimum(features[1:, 0], features[:-1, 0]) - step / 2
+        assert closest.min() > 0.1
+        # both unit vectors of a cosine turn by at most step / distance
+        assert (changes <= 2 * step / closest[:, None] + 2e-5)[same].all()
+        assert same.mean() > 0.9
+        jumps.append(changes[~same].max())
+    assert min(jumps) > 0.2  # and a jump does not become smaller with the step
+    assert jumps[1] == pytest.approx(jumps[0], rel=0.1)
+
+
 def test_same_bits_for_any_number_of_threads_and_again():
     system, spec = SYSTEMS["alloy"]
     points = Grid(system.cell, (30, 32, 34)).points()
