@@ -1,6 +1,6 @@
 """What a coarse grid loses of real densities, with and without their sharp part taken out: L1 per electron.
 
-    python benchmarks/compute_grid.py data/al --train train-32 train-hot-32 --test test-32 test-vacancy-32 test-108
+python benchmarks/compute_grid.py data/al --train train-32 train-hot-32 --test test-32 test-vacancy-32 test-108
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.grid import Grid
-from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic, windowed_weights
+from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values, windowed_weights
 from rhoscale.promolecule import fit_sharp, promolecule_on_grid, sampling_loss
 
 SPACINGS = (0.96, 0.85, 0.77, 0.70, 0.64, 0.57, 0.51)
@@ -41,7 +41,7 @@ def main() -> None:
             rest = s.density.on_grid(grid.shape).values - promolecule_on_grid(s.system, tables, grid).values
             fine = s.density.smallest_shape
             one, other = (
-                interpolate(periodic(rest), grid.shape, fine, (0, 0, 0), fine, k)
+                interpolate(periodic_values(rest), grid.shape, fine, (0, 0, 0), fine, k)
                 for k in (fourier_weights, windowed_weights)
             )
             window.append(float(np.abs(one - other).mean()) * s.system.volume / s.electrons)

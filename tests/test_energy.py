@@ -155,7 +155,7 @@ def test_another_electron_count_is_refused(factor: float, structure: Path, tmp_p
     assert two[0]["energies_hartree"]["total"] == pytest.approx(two[1]["energies_hartree"]["total"], abs=1e-9)
 
 
-@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.note}")
+@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.hint}")
 def test_a_density_of_other_pseudopotentials_is_refused(toy_model: Path, structure: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"GTH-PBE-q3.*is not that of model \"toy\""):
         energy(structure, "--model", toy_model, "--engine", "pw.x", "--dry-run")
@@ -293,7 +293,7 @@ def test_the_calculator_refuses_what_the_command_refuses(toy_model: Path) -> Non
 
 
 @pytest.mark.dft
-@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.note}")
+@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.hint}")
 def test_energy_of_a_prediction_is_off_by_the_square_of_its_error(structure: Path) -> None:
     """Halve the way from the label to the prediction of a real model, and a quarter of the energy error remains."""
     settings = DFTSettings(
@@ -318,7 +318,7 @@ def test_energy_of_a_prediction_is_off_by_the_square_of_its_error(structure: Pat
 
 
 @pytest.mark.dft
-@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.note}")
+@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.hint}")
 def test_a_labels_own_density_gives_the_labels_energy(tmp_path: Path) -> None:
     settings = DFTSettings(
         cutoff=7.5, kmesh=(2, 1, 1), kshift=(0, 1, 0), smearing="cold", width=0.02, density_cutoff=27.5

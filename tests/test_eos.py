@@ -373,7 +373,7 @@ def test_the_paper_s_protocol_is_the_gamma_point_at_631_kelvin() -> None:
 
 
 @pytest.mark.dft
-@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.note}")
+@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.hint}")
 def test_aluminium_by_pw_x(tmp_path: Path) -> None:
     """The prediction's curve is nearer to the self-consistent one than the promolecule's; both have its settings."""
     options = EnergyOptions(cutoff_ry=12.0, kmesh=(3, 3, 3), width_ry=0.08, engine="pw.x")

@@ -31,7 +31,13 @@ from rhoscale.errors import (
 from rhoscale.grid import Grid
 from rhoscale.postprocess.charge import charge_factor, rescale_to_charge
 from rhoscale.prediction.field import StoredField, open_density
-from rhoscale.prediction.interpolation import cubic_weights, fourier_weights, interpolate, periodic, windowed_weights
+from rhoscale.prediction.interpolation import (
+    cubic_weights,
+    fourier_weights,
+    interpolate,
+    periodic_values,
+    windowed_weights,
+)
 from rhoscale.prediction.one_tile import PointPrediction, TilePrediction, predict_tile
 from rhoscale.prediction.plan import PredictionPlan, Workload, plan_prediction, rounding_step
 from rhoscale.prediction.refusals import closest_pair, refuse_other_pseudopotentials, refuse_overlaps
@@ -314,7 +320,7 @@ def test_fourier_blocks_are_the_refined_whole(old: tuple[int, ...], more: tuple[
     whole = refine(Density(Grid(CELL, old), values), new).values  # type: ignore[arg-type]
     start = tuple(int(rng.integers(0, n)) for n in new)
     stop = tuple(int(rng.integers(a + 1, n + 1)) for a, n in zip(start, new, strict=True))
-    block = interpolate(periodic(values), old, new, start, stop, fourier_weights, slab=3)  # type: ignore[arg-type]
+    block = interpolate(periodic_values(values), old, new, start, stop, fourier_weights, slab=3)  # type: ignore[arg-type]
     np.testing.assert_allclose(block, whole[tuple(map(slice, start, stop))], atol=1e-12)
 
 
@@ -386,7 +392,7 @@ def test_windowed_weights_keep_the_waves_they_promise() -> None:
 
 def test_boxes_of_a_periodic_field_may_leave_the_cell() -> None:
     values = np.random.default_rng(0).normal(size=(4, 5, 6))
-    box = periodic(values)((-3, 2, -7), (6, 4, 13))
+    box = periodic_values(values)((-3, 2, -7), (6, 4, 13))
     tiled = np.tile(values, (5, 3, 7))
     np.testing.assert_array_equal(box, tiled[8 - 3 : 8 + 6, 5 + 2 : 5 + 4, 18 - 7 : 18 + 13])
 

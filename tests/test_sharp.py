@@ -16,7 +16,7 @@ from rhoscale.errors import ModelError
 from rhoscale.grid import Grid
 from rhoscale.models import load_trained, save_trained
 from rhoscale.prediction.field import StoredField
-from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic, windowed_weights
+from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values, windowed_weights
 from rhoscale.prediction.one_tile import PointPrediction, predict_tile
 from rhoscale.prediction.plan import Workload, plan_prediction
 from rhoscale.prediction.run_local import run_local
@@ -94,7 +94,8 @@ def test_a_window_of_the_series_is_nearly_the_series() -> None:
     old, new = (16, 16, 16), (41, 41, 41)
     rest = density.on_grid(old).values - promolecule(system, TABLES, Grid(system.cell, old).points()).reshape(old)
     series, window = (
-        interpolate(periodic(rest), old, new, (0, 0, 0), new, kernel) for kernel in (fourier_weights, windowed_weights)
+        interpolate(periodic_values(rest), old, new, (0, 0, 0), new, kernel)
+        for kernel in (fourier_weights, windowed_weights)
     )
     error = float(np.abs(series - window).mean()) * system.volume / density.electrons
     assert 0 < error < 1e-4

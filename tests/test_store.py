@@ -205,7 +205,7 @@ def _unlist(store: SnapshotStore) -> None:
     ("damage", "message"),
     [
         (_truncate, "not a readable snapshot"),
-        (_swap, "its file holds"),
+        (_swap, "damaged or exchanged"),
         (_lose, "not a readable snapshot"),
         (_orphan, "has no record"),
         (_edit, "the record says"),

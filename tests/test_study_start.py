@@ -210,7 +210,7 @@ def test_a_label_without_settings_is_refused(tmp_path: Path, toy_model: Path) ->
 
 
 @pytest.mark.dft
-@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.note}")
+@pytest.mark.skipif(not PROGRAM.usable, reason=f"no pw.x here: {PROGRAM.hint}")
 def test_aluminium_by_pw_x(tmp_path: Path) -> None:
     """The nearer the start, the fewer the cycles; the energy stays."""
     system = thermal_aluminium(3, amplitude=0.2)

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rhoscale.errors import FormatError, OutputError
+from rhoscale.errors import FormatError, OutputError, RhoscaleError
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import PseudopotentialIdentity, System
 
@@ -122,10 +122,19 @@ class Snapshot:
             raise FormatError(
                 f"{path} is not a readable snapshot ({error}); expected a whole file written by rhoscale"
             ) from error
-        meta = json.loads(text) if text else {}
-        if meta.get("format") != FORMAT:
-            raise FormatError(f"{path} has format {meta.get('format')!r}; expected {FORMAT!r}")
-        return cls._from_parts(arrays, meta)
+        try:
+            meta = json.loads(text) if text else {}
+            if meta.get("format") != FORMAT:
+                raise FormatError(
+                    f"{path} has format {meta.get('format')!r}; expected {FORMAT!r}; give a snapshot of a data set"
+                )
+            return cls._from_parts(arrays, meta)
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            if isinstance(error, RhoscaleError):
+                raise
+            raise FormatError(
+                f"{path} is a damaged snapshot ({error!r}); expected the whole file as it was written; copy it again"
+            ) from error
 
     @classmethod
     def _from_parts(cls, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
@@ -134,6 +143,8 @@ class Snapshot:
         kept = np.unpackbits(arrays["waves_kept"], count=int(np.prod(box))).reshape(box).astype(bool)
         millers = np.argwhere(kept) - np.array([limits[0], limits[1], 0])
         coefficients = arrays["coefficients"].reshape(-1).view(np.complex64)
+        if len(millers) != len(coefficients):
+            raise ValueError(f"{len(millers)} waves and {len(coefficients)} coefficients")
         system = System(arrays["cell"], arrays["positions"], np.asarray(meta["species"]))
         density = FourierDensity(
             system.cell, float(meta["density_cutoff_hartree"]), millers.astype(np.int16), coefficients

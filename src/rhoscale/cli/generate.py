@@ -27,7 +27,7 @@ def run(
     recipe: Path = typer.Argument(..., help="TOML recipe, for example recipes/al.toml."),
     jobs: int = typer.Option(1, "--jobs", "-j", help="DFT runs side by side, one thread each."),
     only: list[str] = typer.Option([], "--only", help="Batch to make; may be given several times."),
-    limit: int | None = typer.Option(None, "--limit", help="At most so many snapshots in this call."),
+    limit: int | None = typer.Option(None, "--limit", min=1, help="At most so many snapshots in this call."),
     start_from: str | None = typer.Option(
         None, "--start-from", help="Model whose prediction starts each self-consistent cycle: cheaper, same labels."
     ),

@@ -33,8 +33,8 @@ def run(
     spacing: float | None = typer.Option(None, help="Largest distance of points of the output grid, Bohr."),
     shape: tuple[int, int, int] | None = typer.Option(None, help="Or its points along each cell vector."),
     uncertainty: bool = typer.Option(True, "--uncertainty/--no-uncertainty", help="Predict standard deviations too."),
-    draws: int = typer.Option(0, help="Draws of the weights for the uncertainty; 0: to first order, much faster."),
-    seed: int = typer.Option(0, help="Of the draws."),
+    draws: int = typer.Option(0, min=0, help="Draws of the weights for the uncertainty; 0: first order, much faster."),
+    seed: int = typer.Option(0, min=0, help="Of the draws."),
     elements: str | None = typer.Option(
         None, help="Elements of the types 1, 2, ... of a LAMMPS file that does not name them: Al,Mg."
     ),

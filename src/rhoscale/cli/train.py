@@ -55,7 +55,7 @@ def evaluate_command(
         "--draws",
         help="Draws of the weights for the uncertainties; 0: first order in the weights, as predict takes it.",
     ),
-    points: int = typer.Option(20_000, "--points", help="Points of a snapshot at which uncertainties are judged."),
+    points: int = typer.Option(20_000, "--points", min=1, help="Points of a snapshot where uncertainties are judged."),
     calibration: bool = typer.Option(False, "--calibration", help="Report on the uncertainties, group by group."),
     figure: Path | None = typer.Option(None, "--figure", help="Draw the calibration into this PNG file."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),

@@ -78,12 +78,15 @@ class SnapshotStore:
         folder = Path(path)
         try:
             header = tomllib.loads((folder / "dataset.toml").read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise FormatError(
-                f"{folder} is not a readable data set ({error}); expected a dataset.toml in it"
+                f"{folder} is not a readable data set ({error}); expected a dataset.toml in it; check the path, or "
+                f"restore that file"
             ) from error
         if header.get("format") != FORMAT:
-            raise FormatError(f"{folder} has format {header.get('format')!r}; expected {FORMAT!r}")
+            raise FormatError(
+                f"{folder} has format {header.get('format')!r}; expected {FORMAT!r}; give the folder of a data set"
+            )
         store = cls(folder, header)
         check_roles(store.records())
         return store
@@ -140,9 +143,17 @@ class SnapshotStore:
         """Read a snapshot by its record or content hash.
 
         Raises:
-            FormatError: The file is missing or damaged.
+            FormatError: The file is missing or damaged, be it by a single bit.
         """
-        return Snapshot.read(self.snapshot_path(snapshot))
+        path = self.snapshot_path(snapshot)
+        found = Snapshot.read(path)
+        expected = snapshot.snapshot if isinstance(snapshot, Record) else snapshot
+        if not found.content_hash.startswith(expected):
+            raise FormatError(
+                f"{path} has the content {found.content_hash[:12]}; expected {expected[:12]}, as its record says: it "
+                f"was damaged or exchanged; copy it again, or delete it and its record and generate it anew"
+            )
+        return found
 
     def snapshot_path(self, snapshot: str | Record) -> Path:
         """File of a snapshot."""
@@ -160,6 +171,11 @@ class SnapshotStore:
         record = _record_of(snapshot, task, batch, role, tuple(subsets))
         existing = self.record(task)
         if existing is not None:
+            if (existing.role, existing.batch) != (role, batch):
+                raise DatasetError(
+                    f"{task} is kept as {existing.role} in batch {existing.batch!r}; expected the same role and batch, "
+                    f"not {role} in {batch!r}: splits are fixed; delete its record first, or leave it as it is"
+                )
             return existing
         check_roles([*self.records(), record])
         self._check_pseudopotentials(snapshot)
@@ -186,7 +202,13 @@ class SnapshotStore:
             "pseudopotentials": [p.to_dict() for p in identities.values()],
             **split_lists(records),
         }
-        _write(self.path / "dataset.toml", _header_text(summary))
+        try:
+            _write(self.path / "dataset.toml", _header_text(summary))
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the lists of {self.path} ({error}); every finished snapshot is kept; make space and "
+                f"give the same command again"
+            ) from error
 
     def pseudopotentials(self) -> dict[str, PseudopotentialIdentity]:
         """Identity for each element of the data set, from its snapshots.
@@ -218,9 +240,17 @@ class SnapshotStore:
     def _read_record(self, file: Path) -> Record:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
-            return Record(**{**values, "subsets": tuple(values["subsets"])})
+            return _checked(Record(**{**values, "subsets": tuple(values["subsets"])}))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise FormatError(f"{file} is not a readable record ({error}); restore it or delete it") from error
+
+
+def _checked(record: Record) -> Record:
+    texts = (record.task, record.snapshot, record.batch, record.role, record.trajectory, record.formula, record.kind)
+    numbers = (record.n_atoms, record.core_seconds, record.sampling_core_seconds, record.temperature or 0.0)
+    if not all(isinstance(t, str) for t in texts) or not all(isinstance(n, int | float) for n in numbers):
+        raise TypeError("a value has the wrong type")
+    return record
 
 
 def _record_of(snapshot: Snapshot, task: str, batch: str, role: str, subsets: tuple[str, ...]) -> Record:

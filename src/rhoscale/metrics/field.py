@@ -58,12 +58,18 @@ def field_errors(predicted: Density, reference: Density, electrons: float | None
     count = reference.integral() if electrons is None else electrons
     truth = np.asarray(reference.values, dtype=np.float64)
     values = np.asarray(predicted.values, dtype=np.float64)
+    span = float(np.ptp(truth))
+    if not (span > 0 and np.isfinite(span)):
+        raise InputError(
+            f"the reference is {truth.flat[0]:g} e/Bohr^3 everywhere or not a number; expected a density that varies; "
+            f"check the file"
+        )
     difference = values - truth
     rmse = float(np.sqrt(np.mean(difference**2)))
     return FieldErrors(
         l1=l1_per_electron(values.ravel(), truth.ravel(), reference.grid.volume_element, count),
         rmse=rmse,
-        rmse_over_range=rmse / float(np.ptp(truth)),
+        rmse_over_range=rmse / span,
         largest=float(np.abs(difference).max()),
         electrons=predicted.integral(),
         electrons_reference=count,

@@ -124,8 +124,8 @@ class StoredField:
         factor = float(array.attrs["scale_factor"])  # type: ignore[arg-type]
         if self.shape == plan.compute_shape:
             i, j, k = (slice(a, b) for a, b in zip(start, stop, strict=True))
-            return np.asarray(np.asarray(array[i, j, k]).astype(np.float64) * factor, dtype=np.float32)
-        read = periodic(array)
+            return np.asarray(self.store.read(name, (i, j, k)).astype(np.float64) * factor, dtype=np.float32)
+        read = periodic(lambda box: self.store.read(name, box), plan.compute_shape, array.dtype)
         if name == "density":
             return (self._refined(read, start, stop) * factor).astype(np.float32)
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from rhoscale.grid import Shape
 
@@ -145,19 +144,27 @@ def interpolate(
     return result
 
 
-def periodic(field: Any) -> ReadBox:
-    """Read boxes of a periodic field that is indexed by slices (NumPy or Zarr); they may leave the cell."""
+def periodic(
+    read_inside: Callable[[tuple[slice, ...]], NDArray[np.floating]], shape: Shape, dtype: DTypeLike
+) -> ReadBox:
+    """Read boxes of a periodic field, which may leave the cell, with what reads those inside it."""
 
     def read(low: Shape, high: Shape) -> NDArray[np.floating]:
-        axes = [list(_pieces(a, b, n)) for a, b, n in zip(low, high, field.shape, strict=True)]
+        axes = [list(_pieces(a, b, n)) for a, b, n in zip(low, high, shape, strict=True)]
         if all(len(pieces) == 1 for pieces in axes):
-            return np.asarray(field[tuple(pieces[0][0] for pieces in axes)])
-        box = np.empty([b - a for a, b in zip(low, high, strict=True)], dtype=field.dtype)
+            return read_inside(tuple(pieces[0][0] for pieces in axes))
+        box = np.empty([b - a for a, b in zip(low, high, strict=True)], dtype=dtype)
         for pieces in product(*axes):
-            box[tuple(place for _, place in pieces)] = np.asarray(field[tuple(inside for inside, _ in pieces)])
+            box[tuple(place for _, place in pieces)] = read_inside(tuple(inside for inside, _ in pieces))
         return box
 
     return read
+
+
+def periodic_values(values: NDArray[np.floating]) -> ReadBox:
+    """:func:`periodic` for an array in memory."""
+    i, j, k = values.shape
+    return periodic(lambda box: values[box], (i, j, k), values.dtype)
 
 
 def _pieces(low: int, high: int, period: int) -> Iterator[tuple[slice, slice]]:

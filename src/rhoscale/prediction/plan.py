@@ -211,6 +211,8 @@ def plan_prediction(
             f"{draws} draws have no spread; expected at least 2, or 0 for the spread to first order in the weights; "
             f"change --draws or use --no-uncertainty"
         )
+    if not 0 < memory < np.inf:
+        raise InputError(f"{memory / GIB:g} GiB of memory a worker; expected a positive number; change --memory")
     block = _shape(even_edge(n, BLOCK_EDGE) for n in tile_shape or grid.shape)
     bytes_of = partial(_bytes_per_worker, block=block, workload=workload, grid=grid, atoms=len(system))
     tile = _whole_blocks(tile_shape, block) if tile_shape else _tile_shape(grid.shape, block, bytes_of, memory)

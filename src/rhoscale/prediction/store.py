@@ -28,6 +28,7 @@ DEVIATIONS = ("aleatoric", "epistemic")
 DEVIATION_UNIT = 2.0**-10  # keeps deviations from 6e-8 to 64 e/Bohr^3 in the normal range of float16
 LARGEST_FLOAT16 = 65504.0
 ATOMS_PER_CHUNK = 2**18
+_WHOLE = "expected the whole store as it was written; copy it again or predict again"
 TILES_AT_ONCE = 256
 
 
@@ -104,8 +105,14 @@ class PredictionStore:
                 f"{location} is not a readable Zarr store ({error}); expected a prediction of rhoscale"
             ) from error
         if attributes.get("format") != FORMAT:
-            raise FormatError(f"{location} has format {attributes.get('format')!r}; expected {FORMAT!r}")
-        return cls(folder, group, PredictionPlan.from_dict(attributes["plan"]))
+            raise FormatError(
+                f"{location} has format {attributes.get('format')!r}; expected {FORMAT!r}; predict again, or use the "
+                f"version of rhoscale that wrote it"
+            )
+        try:
+            return cls(folder, group, PredictionPlan.from_dict(attributes["plan"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"the plan in {location} is damaged ({error!r}); {_WHOLE}") from error
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -126,9 +133,24 @@ class PredictionStore:
 
     def array(self, name: str) -> zarr.Array[Any]:
         """One array of the store."""
-        array = self.group[name]
-        assert isinstance(array, zarr.Array)
+        array = self.group.get(name)
+        if not isinstance(array, zarr.Array):
+            raise FormatError(f"{self.location} has no array {name!r}; {_WHOLE}")
         return array
+
+    def read(self, name: str, box: Any) -> NDArray[Any]:
+        """Numbers of a box of an array, whole or not at all.
+
+        Raises:
+            FormatError: A chunk is missing or damaged.
+        """
+        try:
+            values = np.asarray(self.array(name)[box])
+        except (ValueError, RuntimeError) as error:
+            raise FormatError(f"{self.location}: {name} cannot be read ({error}); {_WHOLE}") from error
+        if self.complete and np.isnan(values).any():
+            raise FormatError(f"{self.location}: a part of {name} is missing; {_WHOLE}")
+        return values
 
     @property
     def elements(self) -> tuple[str, ...]:

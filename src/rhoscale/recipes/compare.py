@@ -16,12 +16,13 @@ from rhoscale.formats import DensityFile, read_density_file
 from rhoscale.grid import Grid
 from rhoscale.metrics import Calibration, FieldErrors, calibration, field_errors
 from rhoscale.prediction.field import StoredField, open_density
-from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic
+from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values
 from rhoscale.system import System
 
 CELL_TOLERANCE = 1e-3  # Bohr; files with few decimals are off by less
 POSITION_TOLERANCE = 1e-2
 SMALLEST_SIGMA = 1e-12
+ELECTRONS_OFF = 0.05
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def read_pair(prediction: Path, reference: Path) -> Pair:
         return _pair_from_store(open_density(prediction, shape=truth.density.grid.shape), truth)
     mine = read_density_file(prediction)
     refuse_other_structure(mine.system, truth.system)
+    _refuse_other_electrons(truth.density.integral(), mine.electrons or mine.density.integral())
     raw = Density(truth.density.grid, _on_grid(mine.density, truth.density.grid))
     electrons = truth.electrons or mine.electrons or truth.density.integral()
     notes = (mine.note, truth.note, "the prediction is a density file: its values were taken as the raw ones")
@@ -112,12 +114,26 @@ def read_pair(prediction: Path, reference: Path) -> Pair:
 
 def _pair_from_store(field: StoredField, truth: DensityFile) -> Pair:
     refuse_other_structure(field.store.system, truth.system)
+    _refuse_other_electrons(truth.density.integral(), float(field.store.attributes["electrons"]))
     aleatoric = epistemic = None
     if field.store.plan.uncertainty:
         aleatoric, epistemic = (f[:] / field.charge_factor for f in (field.aleatoric, field.epistemic))
     raw = Density(truth.density.grid, field[:].astype(np.float64) / field.charge_factor)
     electrons = truth.electrons or float(field.store.attributes["electrons"])
     return Pair(truth.system, truth.density, electrons, raw, aleatoric, epistemic, truth.note)
+
+
+def _refuse_other_electrons(theirs: float, mine: float) -> None:
+    """A density of another number of electrons belongs to another pseudopotential: it is another quantity.
+
+    Raises:
+        InputError: The reference holds over 5 % more or less, more than any prediction is off.
+    """
+    if not abs(theirs / mine - 1.0) <= ELECTRONS_OFF:
+        raise InputError(
+            f"the reference holds {theirs:.4f} electrons, the prediction {mine:.4f}; expected the valence electrons of "
+            f"the same pseudopotentials; compare with a density of those"
+        )
 
 
 def refuse_other_structure(mine: System, theirs: System) -> None:
@@ -158,4 +174,4 @@ def _on_grid(density: Density, grid: Grid) -> NDArray[np.float64]:
     values = np.asarray(density.values, dtype=np.float64)
     if old == new:
         return values
-    return interpolate(periodic(values), old, new, (0, 0, 0), new, fourier_weights)
+    return interpolate(periodic_values(values), old, new, (0, 0, 0), new, fourier_weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,9 @@ def import_files(output: str | Path, files: Sequence[Path], config: ImportConfig
 
 
 def _snapshot_from(file: Path, content: DensityFile, config: ImportConfig) -> tuple[Snapshot, float, str]:
+    for what, value, unit in (("temperature", config.temperature, "K"), ("cutoff", config.density_cutoff_ry, "Ry")):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{what} {value} {unit}; expected a positive number; leave it out if it is not known")
     system = content.system
     pseudopotentials = _identities(file, system.elements, config.pseudopotentials or {})
     counted = system.electrons(pseudopotentials)
@@ -172,7 +176,7 @@ def _identity(element: str, text: str) -> PseudopotentialIdentity:
         electrons = float(valence)
     except ValueError:
         electrons = 0.0
-    if not name or not electrons > 0:
+    if not name or not 0 < electrons < math.inf:
         raise InputError(
             f"pseudopotential {text!r} of {element}; expected FILE.upf, gth-pbe:VALENCE or NAME:VALENCE with a number"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from rhoscale.errors import DatasetError, InputError
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.structures.alloy import random_alloy
 from rhoscale.structures.crystal import crystal, supercell
-from rhoscale.structures.strain import apply_strain
+from rhoscale.structures.strain import apply_strain, strain_matrix
 from rhoscale.structures.vacancy import divacancy, vacancies
 from rhoscale.system import System
 from rhoscale.units import HARTREE_PER_RYDBERG, KELVIN_PER_HARTREE
@@ -42,7 +43,19 @@ class EngineConfig:
     kpoint: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        for key in ("cutoff_ry", "density_cutoff_ry", "convergence_ry_per_electron", "max_iterations"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change [engine]")
+        if self.density_cutoff_ry < self.cutoff_ry:
+            raise InputError(
+                f"density_cutoff_ry = {self.density_cutoff_ry} is below cutoff_ry = {self.cutoff_ry}; expected at "
+                "least as much, as densities hold shorter waves than orbitals; two to three times as much is usual"
+            )
         given = [w for w in (self.width_ry, self.width_kelvin) if w is not None]
+        if any(not 0 < w < math.inf for w in given):
+            raise InputError(
+                f"a smearing width of {given[0]}; expected a positive number; use smearing = 'fixed' for none"
+            )
         if len(given) != (0 if self.smearing == "fixed" else 1):
             raise InputError(
                 f"smearing {self.smearing!r} with widths {given}; expected one of width_ry and width_kelvin "
@@ -134,6 +147,15 @@ class ThermostatConfig:
     spacing_fs: float = 1000.0
     snapshots_per_trajectory: int = 1
 
+    def __post_init__(self) -> None:
+        for key in ("timestep_fs", "damping_fs", "spacing_fs", "snapshots_per_trajectory"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change [thermostat]")
+        if not 0 <= self.equilibration_fs < math.inf:
+            raise InputError(
+                f"equilibration_fs = {self.equilibration_fs}; expected a time of 0 or more; change [thermostat]"
+            )
+
 
 @dataclass(frozen=True)
 class AbInitioConfig:
@@ -161,7 +183,16 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         if self.snapshots < 1 or not self.temperatures or not self.strains:
-            raise InputError(f"batch {self.name!r} needs snapshots >= 1, a temperature and a strain")
+            raise InputError(f"batch {self.name!r} needs snapshots >= 1, a temperature and a strain; add them")
+        if self.seed < 0:
+            raise InputError(f"batch {self.name!r} has the seed {self.seed}; expected 0 or more; change it")
+        if not all(0 < t < math.inf for t in self.temperatures):
+            raise InputError(f"batch {self.name!r} has temperatures {self.temperatures}; expected positive Kelvin")
+        if any(np.linalg.det(np.eye(3) + strain_matrix(s)) <= 0.1 for s in self.strains):
+            raise InputError(
+                f"batch {self.name!r} has strains {self.strains}, one of which leaves no volume; expected fractions "
+                f"such as -0.04 for 4 % shorter; change it"
+            )
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise InputError(f"batch name {self.name!r}: expected letters, digits, - and _")
 

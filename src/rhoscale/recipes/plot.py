@@ -13,7 +13,7 @@ from rhoscale.formats import read_density_file
 from rhoscale.formats.whole_file import refuse_existing, whole_file
 from rhoscale.grid import Shape
 from rhoscale.prediction.field import StoredField, open_density
-from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic
+from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values
 from rhoscale.recipes.compare import refuse_other_structure
 from rhoscale.report.slices import Panel, Plane, draw_slices
 from rhoscale.system import System
@@ -109,6 +109,6 @@ def _slice(field: StoredField, shape: Shape, plane: Plane) -> NDArray[np.floatin
 
 
 def _fourier_slice(density: Density, shape: Shape, plane: Plane) -> NDArray[np.floating]:
-    read = periodic(density.values)
+    read = periodic_values(density.values)
     block = interpolate(read, density.grid.shape, shape, *_box(shape, plane), kernel=fourier_weights)
     return np.squeeze(block, axis=plane.axis)

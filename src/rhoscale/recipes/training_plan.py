@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from rhoscale.errors import InputError
 from rhoscale.models import DenseNet
 from rhoscale.training import FitSettings, TransferSettings
 
+SPACINGS = (0.05, 3.0)  # Bohr
 PRESETS: Mapping[str, Mapping[str, int]] = {
     "paper": {"width": 250, "blocks": 3, "layers": 3},  # paper, appendix F
     "quick": {"width": 64, "blocks": 2, "layers": 2},
@@ -175,3 +178,16 @@ class TrainConfig:
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise InputError(f"{key} is {value}; expected 1 or more; change the recipe")
+        spacings = {"spacing": self.data.spacing, "validation_spacing": self.data.validation_spacing}
+        for key, spacing in spacings.items():
+            if not SPACINGS[0] <= spacing <= SPACINGS[1]:
+                raise InputError(
+                    f"data.{key} is {spacing} Bohr; expected {SPACINGS[0]} to {SPACINGS[1]}; change the recipe"
+                )
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(
+                f"device {self.device!r} cannot be used ({str(error).splitlines()[0]}); expected one that PyTorch has "
+                f"here, such as cpu; change the recipe"
+            ) from error

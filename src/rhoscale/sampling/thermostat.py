@@ -166,7 +166,13 @@ def equilibrium_scale(calculator: Calculator, crystal: System) -> float:
     def energy(scale: float) -> float:
         strained = atoms.copy()
         strained.set_cell(atoms.cell.array * scale, scale_atoms=True)
-        return float(calculator.get_potential_energy(strained))
+        try:
+            return float(calculator.get_potential_energy(strained))
+        except (NotImplementedError, KeyError) as error:
+            raise StructureError(
+                f"{type(calculator).__name__} does not know {', '.join(crystal.elements)} ({error}); expected a "
+                f"potential made for these elements; name another one as forces"
+            ) from error
 
     best = float(minimize_scalar(energy, bounds=(0.85, 1.15), method="bounded", options={"xatol": 1e-7}).x)
     if not 0.851 < best < 1.149:
