@@ -94,7 +94,7 @@ def test_the_header_keeps_description_splits_and_identity(store: SnapshotStore) 
 
 def test_a_finished_task_keeps_its_first_result(store: SnapshotStore) -> None:
     first = store.record("a-1")
-    assert store.add(snapshot(9), task="a-1", batch="a", role="train") == first
+    assert store.add(snapshot(9), task="a-1", batch="a", role="train", subsets=("bulk",)) == first
     assert len(list((store.path / "snapshots").iterdir())) == 3
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rhoscale.errors import FormatError, OutputError, RhoscaleError
+from rhoscale.errors import FormatError, OutputError
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import PseudopotentialIdentity, System
 
@@ -120,7 +120,7 @@ class Snapshot:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         except (OSError, SafetensorError) as error:
             raise FormatError(
-                f"{path} is not a readable snapshot ({error}); expected a whole file written by rhoscale"
+                f"{path} is not a readable snapshot ({error}); expected a whole file written by rhoscale; copy it again"
             ) from error
         try:
             meta = json.loads(text) if text else {}
@@ -130,8 +130,6 @@ class Snapshot:
                 )
             return cls._from_parts(arrays, meta)
         except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-            if isinstance(error, RhoscaleError):
-                raise
             raise FormatError(
                 f"{path} is a damaged snapshot ({error!r}); expected the whole file as it was written; copy it again"
             ) from error
@@ -140,6 +138,8 @@ class Snapshot:
     def _from_parts(cls, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
         limits = arrays["waves_limits"].astype(int)
         box = (2 * limits[0] + 1, 2 * limits[1] + 1, limits[2] + 1)
+        if limits.min() < 0 or -(-int(np.prod(box)) // 8) != len(arrays["waves_kept"]):
+            raise ValueError(f"limits {limits.tolist()} and a mask of {len(arrays['waves_kept'])} bytes")
         kept = np.unpackbits(arrays["waves_kept"], count=int(np.prod(box))).reshape(box).astype(bool)
         millers = np.argwhere(kept) - np.array([limits[0], limits[1], 0])
         coefficients = arrays["coefficients"].reshape(-1).view(np.complex64)

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     recipe: Path = typer.Argument(..., help="TOML recipe, for example recipes/al.toml."),
-    jobs: int = typer.Option(1, "--jobs", "-j", help="DFT runs side by side, one thread each."),
+    jobs: int = typer.Option(1, "--jobs", "-j", min=1, help="DFT runs side by side, one thread each."),
     only: list[str] = typer.Option([], "--only", help="Batch to make; may be given several times."),
     limit: int | None = typer.Option(None, "--limit", min=1, help="At most so many snapshots in this call."),
     start_from: str | None = typer.Option(

@@ -33,11 +33,14 @@ def train_command(
     force: bool = typer.Option(False, "--force", help="Replace a model, or throw an unfinished run away."),
 ) -> None:
     """Train a model from a recipe, judge it on the test batches, and save it with its card."""
+    from rhoscale.datasets.store import SnapshotStore
+    from rhoscale.recipes.evaluate import test_records
     from rhoscale.recipes.train import train
     from rhoscale.recipes.training_plan import TrainConfig
 
     config = read_config(recipe, TrainConfig)
     config = config if out is None else replace(config, output=out)
+    test_records(SnapshotStore.open(config.data.path), config.evaluation)  # before hours of training, not after
     log = _Log(config)
     with log.progress:
         done = train(config, resume=resume, force=force, report=log.tell)
@@ -53,29 +56,33 @@ def evaluate_command(
     draws: int = typer.Option(
         0,
         "--draws",
+        min=0,
         help="Draws of the weights for the uncertainties; 0: first order in the weights, as predict takes it.",
     ),
     points: int = typer.Option(20_000, "--points", min=1, help="Points of a snapshot where uncertainties are judged."),
     calibration: bool = typer.Option(False, "--calibration", help="Report on the uncertainties, group by group."),
     figure: Path | None = typer.Option(None, "--figure", help="Draw the calibration into this PNG file."),
+    force: bool = typer.Option(False, "--force", help="Replace an existing figure."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Judge a model on the test batches of a data set: errors, coverage, and a baseline beside them."""
     from rhoscale.cli.calibration import coverage_table, summary_table
     from rhoscale.datasets.store import SnapshotStore
     from rhoscale.recipes.bundled import load_with_hash
-    from rhoscale.recipes.calibration_report import draw_reports
+    from rhoscale.recipes.calibration_report import draw_reports, refuse_picture
     from rhoscale.recipes.evaluate import calibration_reports, cases_to_card, evaluate
     from rhoscale.recipes.torch_threads import torch_threads
     from rhoscale.recipes.training_plan import EvaluationConfig
 
+    if figure is not None:
+        refuse_picture(figure, force=force)
     trained, _ = load_with_hash(model)
     config = EvaluationConfig(test=tuple(batch), draws=draws, points=points)
     with torch_threads(1):
         cases = evaluate(trained, SnapshotStore.open(data), config, report=lambda text: typer.echo(text, err=True))
     reports = calibration_reports(cases) if calibration or figure is not None else {}
     if figure is not None:
-        draw_reports(reports, figure, f"{trained.name} on {data.name}")
+        draw_reports(reports, figure, f"{trained.name} on {data.name}", force=force)
     if as_json:
         found = cases_to_card(cases)
         if calibration:

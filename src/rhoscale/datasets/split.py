@@ -52,7 +52,10 @@ def check_roles(records: Sequence[Record]) -> None:
     seen: dict[str, Record] = {}
     for record in records:
         if record.role not in ROLES:
-            raise DatasetError(f"{record.task} has role {record.role!r}; expected one of {', '.join(ROLES)}")
+            raise DatasetError(
+                f"{record.task} has role {record.role!r}; expected one of {', '.join(ROLES)}; mend its record or give "
+                f"one of these"
+            )
         first = seen.setdefault(record.trajectory, record)
         if first.role != record.role:
             raise DatasetError(

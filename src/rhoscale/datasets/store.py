@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,11 @@ class SnapshotStore:
 
         Raises:
             OutputError: The folder cannot be written.
-            DatasetError: It holds a data set of another name.
+            DatasetError: It holds a data set of another name, or files that belong to none.
         """
         folder = Path(path)
         if not (folder / "dataset.toml").exists():
+            _refuse_foreign(folder)
             try:
                 for part in ("records", "snapshots", "work"):
                     (folder / part).mkdir(parents=True, exist_ok=True)
@@ -86,6 +88,12 @@ class SnapshotStore:
         if header.get("format") != FORMAT:
             raise FormatError(
                 f"{folder} has format {header.get('format')!r}; expected {FORMAT!r}; give the folder of a data set"
+            )
+        lost = [part for part in ("records", "snapshots") if not (folder / part).is_dir()]
+        if lost:
+            raise FormatError(
+                f"{folder} has a dataset.toml but no folder {' and no folder '.join(lost)}; expected both beside it; "
+                f"copy the whole data set again"
             )
         store = cls(folder, header)
         check_roles(store.records())
@@ -130,7 +138,9 @@ class SnapshotStore:
         for what, value in asked:
             if value is not None and value not in known[what]:
                 there = ", ".join(sorted(known[what])) or "none"
-                raise DatasetError(f"no snapshot of {self.path} has {what} {value!r}; there are {there}")
+                raise DatasetError(
+                    f"no snapshot of {self.path} has {what} {value!r}; there are {there}; name one of these"
+                )
         return [
             r
             for r in records
@@ -164,19 +174,14 @@ class SnapshotStore:
         """Keep a snapshot; if the task is finished already, its first result stays.
 
         Raises:
-            DatasetError: The role is unknown, the trajectory serves another role, or a pseudopotential differs
-                from the one of the same element in the data set.
+            DatasetError: The role is unknown, the trajectory serves another role, the task is kept with another role,
+                batch or subsets, or a pseudopotential differs from the one of the same element in the data set.
             OutputError: The files cannot be written.
         """
         record = _record_of(snapshot, task, batch, role, tuple(subsets))
         existing = self.record(task)
         if existing is not None:
-            if (existing.role, existing.batch) != (role, batch):
-                raise DatasetError(
-                    f"{task} is kept as {existing.role} in batch {existing.batch!r}; expected the same role and batch, "
-                    f"not {role} in {batch!r}: splits are fixed; delete its record first, or leave it as it is"
-                )
-            return existing
+            return self._same_use(existing, record)
         check_roles([*self.records(), record])
         self._check_pseudopotentials(snapshot)
         file = self.snapshot_path(record)
@@ -186,7 +191,7 @@ class SnapshotStore:
                 first = self._read_record(self._record_path(task))
                 if first.snapshot != record.snapshot:
                     file.unlink()
-                return first
+                return self._same_use(first, record)
         except OSError as error:
             raise OutputError(f"cannot keep {task} in {self.path} ({error}); make space, then go on") from error
         return record
@@ -234,6 +239,16 @@ class SnapshotStore:
                     f"element: use another folder"
                 )
 
+    def _same_use(self, kept: Record, record: Record) -> Record:
+        """The kept record, unless it serves another purpose than the new one."""
+        old, new = ((r.role, r.batch, list(r.subsets)) for r in (kept, record))
+        if old != new:
+            raise DatasetError(
+                f"{kept.task} is kept with role, batch and subsets {old}; got {new}; splits are fixed: leave it as it "
+                f"is, or delete {self._record_path(kept.task)} first"
+            )
+        return kept
+
     def _record_path(self, task: str) -> Path:
         return self.path / "records" / f"{task}.json"
 
@@ -242,15 +257,37 @@ class SnapshotStore:
             values = json.loads(file.read_text(encoding="utf-8"))
             return _checked(Record(**{**values, "subsets": tuple(values["subsets"])}))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise FormatError(f"{file} is not a readable record ({error}); restore it or delete it") from error
+            raise FormatError(
+                f"{file} is not a readable record ({error}); expected it as it was written; restore it, or delete it "
+                f"and make its snapshot again"
+            ) from error
 
 
 def _checked(record: Record) -> Record:
-    texts = (record.task, record.snapshot, record.batch, record.role, record.trajectory, record.formula, record.kind)
-    numbers = (record.n_atoms, record.core_seconds, record.sampling_core_seconds, record.temperature or 0.0)
-    if not all(isinstance(t, str) for t in texts) or not all(isinstance(n, int | float) for n in numbers):
-        raise TypeError("a value has the wrong type")
+    """The record, if each of its values has the type that it should."""
+    numbers = {"n_atoms", "core_seconds", "sampling_core_seconds"}
+    for key, value in asdict(record).items():
+        if key == "subsets":
+            good = all(isinstance(s, str) for s in value)
+        elif key in numbers or (key == "temperature" and value is not None):
+            good = isinstance(value, int | float) and isfinite(value)
+        else:
+            good = isinstance(value, str) or key == "temperature"
+        if not good:
+            raise TypeError(f"{key} is {value!r}")
     return record
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to make a data set among other files; what a killed :meth:`SnapshotStore.create` left is none."""
+    own = {"records", "snapshots", "work"}
+    there = [f.name for f in folder.iterdir()] if folder.is_dir() else []
+    foreign = sorted(name for name in there if name not in own and not name.startswith("."))
+    if foreign:
+        raise DatasetError(
+            f"{folder} is no data set and holds {', '.join(foreign[:3])}; expected a data set, or an empty or new "
+            f"folder to make one in; name another folder"
+        )
 
 
 def _record_of(snapshot: Snapshot, task: str, batch: str, role: str, subsets: tuple[str, ...]) -> Record:
@@ -303,7 +340,7 @@ def _header_text(values: Mapping[str, Any]) -> str:
     tables: list[str] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            tables += ["", f"[{key}]", *(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())]
+            tables += ["", f"[{key}]", *(f"{_toml(k)} = {_toml(v)}" for k, v in value.items())]
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             for item in value:
                 tables += ["", f"[[{key}]]", *(f"{k} = {_toml(v)}" for k, v in item.items())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoscale.ase_bridge import to_atoms
 from rhoscale.errors import InputError
 from rhoscale.formats.structure_file import refuse_unwritable, write_structure_file
 from rhoscale.formats.whole_file import refuse_existing, whole_file
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.thermal_blocks import BlockRun, Dynamics, default_forces, force_seconds, thermal_block
+from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import VERSION
+from rhoscale.sampling.thermostat import potential_energy
 from rhoscale.structures.alloy import exact_composition, random_alloy
 from rhoscale.structures.bond_lengths import Bonds, length_distribution, match_lengths, near_bonds, with_neighbours
 from rhoscale.structures.crystal import crystal, sublattices, supercell
+from rhoscale.structures.distances import refuse_close_atoms
 from rhoscale.structures.pair_distances import mean_distribution, pair_distribution
 from rhoscale.structures.thermal_tiling import Repeats, ThermalBlock, separate, tile, windows
 from rhoscale.structures.vacancy import remove_atoms, vacancies
@@ -86,10 +91,19 @@ class BuildConfig:
         if (self.supercell is None) == (self.atoms is None):
             raise InputError(f"supercell {self.supercell} and atoms {self.atoms}; expected one of them; leave one out")
         for name in ("temperature", "equilibration_fs", "timestep_fs", "damping_fs", "blocks", "block_atoms"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} {getattr(self, name)} is not positive; expected more than 0; choose a value")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; expected a positive number; change it")
+        counts = {"atoms": (self.atoms,), "supercell": self.supercell}
+        if any(n is not None and n < 1 for numbers in counts.values() for n in numbers or ()):
+            raise InputError(
+                f"atoms {self.atoms} and supercell {self.supercell}; expected 1 or more; give the size that is wanted"
+            )
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}; expected 0 or more; choose another")
         if not 0.0 <= self.vacancies < 1.0:
-            raise InputError(f"vacancies {self.vacancies}; expected a fraction of the sites from 0 to below 1")
+            raise InputError(
+                f"vacancies {self.vacancies}; expected a fraction of the sites from 0 to below 1; change it"
+            )
 
 
 @dataclass(frozen=True)
@@ -217,7 +231,7 @@ def plan_build(config: BuildConfig) -> BuildPlan:
 
     Raises:
         InputError: A setting cannot be used.
-        StructureError: The crystal or the alloy cannot be.
+        StructureError: The crystal or the alloy cannot be, or the potential does not know an element.
         OutputError: The output exists already or has no known format.
     """
     refuse_unwritable(config.output)
@@ -225,6 +239,7 @@ def plan_build(config: BuildConfig) -> BuildPlan:
         refuse_existing(path, force=config.force)
     elements = config.elements or (next(iter(config.alloy)),) * sublattices(config.lattice)
     cell = crystal(config.lattice, elements, config.lattice_constant_bohr)
+    refuse_close_atoms(cell)
     edge = 0 if config.atoms is None else max(1, round((config.atoms / len(cell)) ** (1 / 3)))
     repeats = config.supercell or (edge, edge, edge)
     sites = len(cell) * int(np.prod(repeats))
@@ -238,6 +253,9 @@ def plan_build(config: BuildConfig) -> BuildPlan:
         config.timestep_fs,
         config.damping_fs,
     )
+    for element in config.alloy or elements:  # of each a pure crystal, which is small
+        pure = crystal(config.lattice, (element,) * sublattices(config.lattice), config.lattice_constant_bohr)
+        potential_energy(classical_calculator(dynamics.forces), to_atoms(pure))
     for axis, length in enumerate(block):
         windows(repeats[axis], length, SEAM_CELLS)
     seeds = [config.seed] if single else np.random.SeedSequence([config.seed, 0xB10C]).generate_state(config.blocks)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rhoscale.datasets.split import Record
 from rhoscale.errors import OutputError
+from rhoscale.formats.whole_file import refuse_existing, whole_file
 from rhoscale.metrics import negative_log_likelihood
 from rhoscale.metrics.regions import REGIONS
 from rhoscale.metrics.reliability import (
@@ -131,19 +132,28 @@ def calibration_report(records: Sequence[Record], judged: Sequence[Judged]) -> C
     )
 
 
-def draw_reports(reports: Mapping[str, CalibrationReport], path: Path, title: str) -> None:
-    """Draw coverage, deciles and blocks of some cases into a PNG file.
+def refuse_picture(path: Path, *, force: bool = False) -> None:
+    """Refuse a place where no picture can be written, before anything is computed for it.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The name does not end in .png, its folder is missing, or it is taken and ``force`` is not given.
     """
-    try:
-        with path.open("wb") as file:
-            draw_calibration(file, [_curves(name, report) for name, report in reports.items() if name != "all"], title)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the picture {path} ({error}); expected a writable place; choose another"
-        ) from error
+    if path.suffix.lower() != ".png":
+        raise OutputError(f"{path} is no name of a picture; expected one that ends in .png; choose such a name")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written; expected a folder that exists; make {path.parent} first")
+    refuse_existing(path, force=force)
+
+
+def draw_reports(reports: Mapping[str, CalibrationReport], path: Path, title: str, *, force: bool = False) -> None:
+    """Draw coverage, deciles and blocks of some cases into a PNG file, which appears whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written; see :func:`refuse_picture`.
+    """
+    refuse_picture(path, force=force)
+    with whole_file(path, force=force) as file:
+        draw_calibration(file, [_curves(name, report) for name, report in reports.items() if name != "all"], title)
 
 
 def _curves(name: str, report: CalibrationReport) -> CalibrationCurves:

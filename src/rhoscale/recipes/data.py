@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity
 
+NAME = re.compile(r"[\w-]+")
 ALLOWED_LOSS = 2e-4
 CHARGE_TOLERANCE = 1e-3  # files in text formats carry few digits
 
@@ -39,7 +41,8 @@ def find_stores(folder: str | Path) -> list[SnapshotStore]:
     found = [SnapshotStore.open(file.parent) for file in sorted(place.glob("*/dataset.toml"))]
     if not found:
         raise FormatError(
-            f"no data set in {place}; expected a folder with a dataset.toml, or one that holds such folders"
+            f"no data set in {place}; expected a folder with a dataset.toml, or one that holds such folders; check the "
+            f"path"
         )
     return found
 
@@ -82,6 +85,14 @@ class ImportConfig:
     pseudopotentials: Mapping[str, str] | None = None
     density_cutoff_ry: float | None = None
 
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.batch):
+            raise InputError(f"batch {self.batch!r}; expected letters, digits, - and _, as in file names; rename it")
+        for what, value in (("temperature", self.temperature), ("density cutoff", self.density_cutoff_ry)):
+            if value is not None and not 0 < value < math.inf:
+                unit = "K" if what == "temperature" else "Ry"
+                raise InputError(f"{what} {value:g} {unit}; expected a positive number; mend it or leave it out")
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -113,9 +124,6 @@ def import_files(output: str | Path, files: Sequence[Path], config: ImportConfig
 
 
 def _snapshot_from(file: Path, content: DensityFile, config: ImportConfig) -> tuple[Snapshot, float, str]:
-    for what, value, unit in (("temperature", config.temperature, "K"), ("cutoff", config.density_cutoff_ry, "Ry")):
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"{what} {value} {unit}; expected a positive number; leave it out if it is not known")
     system = content.system
     pseudopotentials = _identities(file, system.elements, config.pseudopotentials or {})
     counted = system.electrons(pseudopotentials)
@@ -169,7 +177,9 @@ def _identity(element: str, text: str) -> PseudopotentialIdentity:
     if text.lower().endswith(".upf"):
         identity = read_pseudopotential(text).identity
         if identity.element != element:
-            raise InputError(f"{text} is a pseudopotential of {identity.element}; expected one of {element}")
+            raise InputError(
+                f"{text} is a pseudopotential of {identity.element}; expected one of {element}; name another file"
+            )
         return identity
     name, _, valence = text.rpartition(":")
     try:
@@ -178,7 +188,8 @@ def _identity(element: str, text: str) -> PseudopotentialIdentity:
         electrons = 0.0
     if not name or not 0 < electrons < math.inf:
         raise InputError(
-            f"pseudopotential {text!r} of {element}; expected FILE.upf, gth-pbe:VALENCE or NAME:VALENCE with a number"
+            f"pseudopotential {text!r} of {element}; expected FILE.upf, gth-pbe:VALENCE or NAME:VALENCE with a number "
+            f"above 0; give the valence of the calculation"
         )
     if name.lower() == "gth-pbe":
         return gth_pseudopotential(element, round(electrons)).identity

@@ -75,6 +75,17 @@ def summary(errors: Sequence[FieldErrors]) -> dict[str, float]:
     }
 
 
+def test_records(store: SnapshotStore, config: EvaluationConfig) -> list[Record]:
+    """The snapshots that a model is judged on.
+
+    Raises:
+        DatasetError: There is no test snapshot, or none of a batch that is named.
+    """
+    if not config.test and not any(r.role == "test" for r in store.records()):
+        raise DatasetError(f"{store.path} has no test snapshot; expected at least one; generate some or name batches")
+    return store.select(role=None if config.test else "test", batch=config.test or None)
+
+
 def evaluate(
     model: TrainedModel,
     store: SnapshotStore,
@@ -88,9 +99,7 @@ def evaluate(
         ModelError: A label belongs to another pseudopotential.
         DatasetError: There is no test snapshot.
     """
-    records = store.select(role=None if config.test else "test", batch=config.test or None)
-    if not records:
-        raise DatasetError(f"{store.path} has no test snapshot; expected at least one; generate some or name batches")
+    records = test_records(store, config)
     tables = known_tables(model.pseudopotentials)
     cases = []
     for case in dict.fromkeys(r.batch for r in records):

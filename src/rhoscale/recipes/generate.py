@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from rhoscale.ase_bridge import to_atoms
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.engines.available import make_engine
 from rhoscale.engines.interface import Engine
@@ -29,6 +30,7 @@ from rhoscale.sampling.thermostat import (
     StartDensity,
     Thermostat,
     equilibrium_scale,
+    potential_energy,
 )
 from rhoscale.snapshot import Snapshot
 from rhoscale.structures.strain import strain_matrix
@@ -80,13 +82,17 @@ def open_tasks(
     """The store (if it exists), all tasks of the chosen batches, and those of them that are not finished.
 
     Raises:
-        InputError: A batch of ``only`` is not in the recipe.
+        InputError: A batch of ``only`` is not in the recipe, or the limit is below 1.
         DatasetError: A finished task has another role in the store than in the recipe.
     """
     known = [b.name for b in config.batch]
     unknown = [name for name in only if name not in known]
     if unknown:
-        raise InputError(f"no batch {', '.join(unknown)} in the recipe; there are {', '.join(known)}")
+        raise InputError(
+            f"no batch {', '.join(unknown)} in the recipe; there are {', '.join(known)}; name one of these"
+        )
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}; expected 1 or more; leave it out to make all snapshots")
     tasks = [t for t in plan_generation(config) if not only or t.batch.name in only]
     store = SnapshotStore.open(config.output) if (config.output / "dataset.toml").exists() else None
     finished = {r.task: r for r in store.records()} if store else {}
@@ -126,7 +132,7 @@ def generate(
         on_event: Told of each start, end and failure; called from several threads, one at a time.
     """
     if jobs < 1:
-        raise InputError(f"jobs must be at least 1; got {jobs}")
+        raise InputError(f"jobs is {jobs}; expected 1 or more; give the number of DFT runs side by side")
     _, _, todo = open_tasks(config, only=only, limit=limit)
     store = SnapshotStore.create(config.output, name=config.name, description=config.description)
     files = pseudopotential_files(config)
@@ -163,8 +169,8 @@ def _try_out(todo: Sequence[Task], maker: Callable[[EngineConfig], Engine]) -> N
     """Make every engine and potential once, so that what cannot work is said before anything is computed."""
     for engine in {repr(e): e for t in todo for e in (t.engine, t.dynamics_engine) if e is not None}.values():
         maker(engine)
-    for forces in {t.thermostat.forces for t in todo}:
-        classical_calculator(forces)
+    for batch, forces in {t.batch.name: (t.batch, t.thermostat.forces) for t in todo}.values():
+        potential_energy(classical_calculator(forces), to_atoms(batch.structure.perfect(batch.seed)))
 
 
 def _run_all(
@@ -293,7 +299,10 @@ def pseudopotential_files(config: GenerateConfig) -> dict[str, PseudopotentialFi
     found = folder_pseudopotentials(chosen.folder)
     missing = [e for e in elements if e not in found]
     if missing:
-        raise InputError(f"{chosen.folder} holds no pseudopotential for {', '.join(missing)}; put a UPF file there")
+        raise InputError(
+            f"{chosen.folder} holds no pseudopotential for {', '.join(missing)}; expected one for each element; "
+            f"put a UPF file there"
+        )
     return {e: found[e] for e in elements}
 
 

@@ -18,6 +18,7 @@ from rhoscale.errors import DatasetError, InputError
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.structures.alloy import random_alloy
 from rhoscale.structures.crystal import crystal, supercell
+from rhoscale.structures.distances import refuse_close_atoms
 from rhoscale.structures.strain import apply_strain, strain_matrix
 from rhoscale.structures.vacancy import divacancy, vacancies
 from rhoscale.system import System
@@ -45,22 +46,42 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for key in ("cutoff_ry", "density_cutoff_ry", "convergence_ry_per_electron", "max_iterations"):
             if not 0 < getattr(self, key) < math.inf:
-                raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change [engine]")
+                raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change it")
         if self.density_cutoff_ry < self.cutoff_ry:
             raise InputError(
                 f"density_cutoff_ry = {self.density_cutoff_ry} is below cutoff_ry = {self.cutoff_ry}; expected at "
                 "least as much, as densities hold shorter waves than orbitals; two to three times as much is usual"
             )
-        given = [w for w in (self.width_ry, self.width_kelvin) if w is not None]
-        if any(not 0 < w < math.inf for w in given):
-            raise InputError(
-                f"a smearing width of {given[0]}; expected a positive number; use smearing = 'fixed' for none"
-            )
+        self._check_width()
+        self._check_sampling()
+
+    def _check_width(self) -> None:
+        both = {"width_ry": self.width_ry, "width_kelvin": self.width_kelvin}
+        given = {key: width for key, width in both.items() if width is not None}
+        for key, width in given.items():
+            if not 0 < width < math.inf:
+                raise InputError(
+                    f"{key} = {width}; expected a positive number; change it, or take smearing = 'fixed' and no width "
+                    f"for an insulator"
+                )
         if len(given) != (0 if self.smearing == "fixed" else 1):
             raise InputError(
-                f"smearing {self.smearing!r} with widths {given}; expected one of width_ry and width_kelvin "
-                f"(none for 'fixed')"
+                f"smearing = {self.smearing!r} with {given or 'no width'}; expected one of width_ry and width_kelvin "
+                f"(none for 'fixed'); give the one, leave the other out"
             )
+
+    def _check_sampling(self) -> None:
+        if min(self.kmesh) < 1 or not set(self.kshift) <= {0, 1}:
+            raise InputError(
+                f"kmesh = {list(self.kmesh)} with kshift = {list(self.kshift)}; expected counts of 1 or more and "
+                f"shifts of 0 or 1; change them"
+            )
+        if self.kpoint is not None and (self.kmesh != (1, 1, 1) or any(self.kshift)):
+            raise InputError(
+                f"kpoint = {list(self.kpoint)} and kmesh = {list(self.kmesh)}; expected one of them; leave one out"
+            )
+        if not all(map(math.isfinite, self.kpoint or ())):
+            raise InputError(f"kpoint = {list(self.kpoint or ())}; expected finite numbers; change it")
 
     def settings(self) -> DFTSettings:
         """The same in Hartree."""
@@ -89,7 +110,10 @@ class PseudopotentialConfig:
 
     def __post_init__(self) -> None:
         if (self.family is None) == (self.folder is None):
-            raise InputError('pseudopotentials need either family = "gth-pbe" (with valence) or a folder of UPF files')
+            raise InputError(
+                f"pseudopotentials have family = {self.family!r} and folder = {self.folder}; expected one of them: "
+                f'family = "gth-pbe" (with valence), or a folder of UPF files; give one, not both'
+            )
 
 
 @dataclass(frozen=True)
@@ -108,22 +132,32 @@ class StructureConfig:
     def __post_init__(self) -> None:
         crystal_keys = (self.lattice, self.lattice_constant_bohr)
         if self.file is None and None in crystal_keys:
-            raise InputError("a structure needs lattice, elements and lattice_constant_bohr, or a file")
+            raise InputError(
+                f"a structure of lattice = {self.lattice!r} and lattice_constant_bohr = {self.lattice_constant_bohr}; "
+                f"expected both and elements, or a file; add what is missing"
+            )
         if self.file is not None and (crystal_keys != (None, None) or self.elements):
-            raise InputError(f"a structure from {self.file} takes no lattice, elements or lattice_constant_bohr")
+            raise InputError(
+                f"a structure from {self.file} with lattice, elements or lattice_constant_bohr; expected the file "
+                f"alone; leave these out"
+            )
         if self.divacancy and self.vacancies:
-            raise InputError("a structure has vacancies or a divacancy; got both")
+            raise InputError(
+                f"a structure with vacancies = {self.vacancies} and a divacancy; expected one of them; leave one out"
+            )
+
+    def cell(self) -> System:
+        """The cell that the supercell repeats."""
+        if self.file is not None:
+            return read_system(self.file)
+        assert self.lattice is not None
+        assert self.lattice_constant_bohr is not None
+        sites = self.elements or tuple(list(self.composition)[:1])
+        return crystal(self.lattice, sites, self.lattice_constant_bohr)
 
     def perfect(self, seed: int) -> System:
         """The supercell without defects; an alloy's arrangement is drawn with the seed."""
-        if self.file is not None:
-            cell = read_system(self.file)
-        else:
-            assert self.lattice is not None
-            assert self.lattice_constant_bohr is not None
-            sites = self.elements or tuple(list(self.composition)[:1])
-            cell = crystal(self.lattice, sites, self.lattice_constant_bohr)
-        whole = supercell(cell, self.supercell)
+        whole = supercell(self.cell(), self.supercell)
         return (
             random_alloy(whole, self.composition, np.random.default_rng([seed, 0xA110])) if self.composition else whole
         )
@@ -150,11 +184,9 @@ class ThermostatConfig:
     def __post_init__(self) -> None:
         for key in ("timestep_fs", "damping_fs", "spacing_fs", "snapshots_per_trajectory"):
             if not 0 < getattr(self, key) < math.inf:
-                raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change [thermostat]")
+                raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change it")
         if not 0 <= self.equilibration_fs < math.inf:
-            raise InputError(
-                f"equilibration_fs = {self.equilibration_fs}; expected a time of 0 or more; change [thermostat]"
-            )
+            raise InputError(f"equilibration_fs = {self.equilibration_fs}; expected a time of 0 or more; change it")
 
 
 @dataclass(frozen=True)
@@ -163,6 +195,10 @@ class AbInitioConfig:
 
     duration_fs: float
     engine: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.duration_fs < math.inf:
+            raise InputError(f"duration_fs = {self.duration_fs}; expected a positive time; change it")
 
 
 @dataclass(frozen=True)
@@ -183,18 +219,20 @@ class BatchConfig:
 
     def __post_init__(self) -> None:
         if self.snapshots < 1 or not self.temperatures or not self.strains:
-            raise InputError(f"batch {self.name!r} needs snapshots >= 1, a temperature and a strain; add them")
+            raise InputError(
+                f"batch {self.name!r} has snapshots = {self.snapshots}, {len(self.temperatures)} temperatures and "
+                f"{len(self.strains)} strains; expected one or more of each; add them"
+            )
         if self.seed < 0:
             raise InputError(f"batch {self.name!r} has the seed {self.seed}; expected 0 or more; change it")
         if not all(0 < t < math.inf for t in self.temperatures):
-            raise InputError(f"batch {self.name!r} has temperatures {self.temperatures}; expected positive Kelvin")
-        if any(np.linalg.det(np.eye(3) + strain_matrix(s)) <= 0.1 for s in self.strains):
             raise InputError(
-                f"batch {self.name!r} has strains {self.strains}, one of which leaves no volume; expected fractions "
-                f"such as -0.04 for 4 % shorter; change it"
+                f"batch {self.name!r} has temperatures {list(self.temperatures)}; expected positive Kelvin; change them"
             )
+        for strain in self.strains:
+            strain_matrix(strain)
         if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise InputError(f"batch name {self.name!r}: expected letters, digits, - and _")
+            raise InputError(f"batch name {self.name!r}; expected letters, digits, - and _; rename it")
 
 
 @dataclass(frozen=True)
@@ -213,7 +251,7 @@ class GenerateConfig:
         names = [b.name for b in self.batch]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice or not names:
-            raise InputError(f"batches {names}: expected at least one, each with a name of its own")
+            raise InputError(f"batches {names}; expected at least one, each with a name of its own; rename or add one")
 
 
 @dataclass(frozen=True)
@@ -252,7 +290,8 @@ def plan_generation(config: GenerateConfig) -> list[Task]:
     """All tasks of a recipe in its order.
 
     Raises:
-        InputError: An engine or thermostat table of a batch has a key that is unknown.
+        InputError: An engine or thermostat table of a batch has a key that is unknown or a value that cannot be used.
+        StructureError: A structure cannot be built, or has atoms that overlap.
         DatasetError: Two batches put one trajectory into two roles.
     """
     tasks = [task for batch in config.batch for task in _tasks(config, batch)]
@@ -269,6 +308,9 @@ def plan_generation(config: GenerateConfig) -> list[Task]:
 
 def _tasks(config: GenerateConfig, batch: BatchConfig) -> list[Task]:
     where = f"batch {batch.name}"
+    cell = batch.structure.cell()
+    for strain in dict.fromkeys(batch.strains):
+        refuse_close_atoms(apply_strain(cell, strain))
     engine_values = _merged(config.engine, batch.engine)
     engine = config_from(engine_values, EngineConfig, f"{where}: engine")
     thermostat = config_from({**config.thermostat, **batch.thermostat}, ThermostatConfig, f"{where}: thermostat")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rhoscale.descriptors import DescriptorSpec
 from rhoscale.errors import InputError
 from rhoscale.recipes.config import plain
-from rhoscale.recipes.training_plan import DataConfig, NetworkConfig, PosteriorConfig
+from rhoscale.recipes.training_plan import MOST_DISTANCES, DataConfig, NetworkConfig, PosteriorConfig
 from rhoscale.selection import ScalarProductLimits, SmoothAxes
 from rhoscale.training import FitSettings
 
@@ -54,6 +54,9 @@ class SelectConfig:
                 "a selection searches one family of descriptors; expected one table [scalar_products] or [smooth]; "
                 "add the one, remove the other"
             )
+        largest = 0 if self.scalar_products is None else self.scalar_products.largest_distances
+        if largest > MOST_DISTANCES:
+            raise InputError(f"largest_distances is {largest}; expected at most {MOST_DISTANCES}; change the recipe")
         if min(self.batch, self.repeats) < 1 or not 0 <= self.tolerance < 1:
             raise InputError(
                 f"batch is {self.batch}, repeats {self.repeats} and tolerance {self.tolerance}; expected a batch and "

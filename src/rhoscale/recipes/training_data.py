@@ -16,14 +16,14 @@ from scipy.spatial import cKDTree
 from rhoscale.baselines.linear import LinearBaseline, fit_linear
 from rhoscale.datasets.points import Draw, OfPoints, PointSet, points_of
 from rhoscale.datasets.store import Record, SnapshotStore
-from rhoscale.descriptors import DescriptorSpec, describer, spec_from_dict
-from rhoscale.errors import DatasetError
+from rhoscale.descriptors import DescriptorSpec, ScalarProducts, describer, spec_from_dict
+from rhoscale.errors import DatasetError, InputError
 from rhoscale.metrics import l1_per_electron
 from rhoscale.models import DenseNet, Scaling
 from rhoscale.models.dense_network import Parameters
 from rhoscale.models.elbo import fourier_modes
 from rhoscale.promolecule import AtomicDensityTable, promolecule
-from rhoscale.recipes.training_plan import DataConfig, PosteriorConfig
+from rhoscale.recipes.training_plan import MOST_DISTANCES, DataConfig, PosteriorConfig
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
 
@@ -106,8 +106,18 @@ def together(parts: Sequence[Labelled]) -> Labelled:
 
 
 def specification(values: dict[str, Any], labelled: Labelled) -> DescriptorSpec:
-    """The descriptor of a recipe, for the elements of the data if it names none."""
-    return spec_from_dict({"elements": list(labelled.elements), **values})
+    """The descriptor of a recipe, for the elements of the data if it names none.
+
+    Raises:
+        InputError: A value cannot be used, or there are too many distances.
+    """
+    spec = spec_from_dict({"elements": list(labelled.elements), **values})
+    if isinstance(spec, ScalarProducts) and spec.distances > MOST_DISTANCES:
+        raise InputError(
+            f"descriptor.distances is {spec.distances}; expected at most {MOST_DISTANCES} (60 serve aluminium); change "
+            f"the recipe"
+        )
+    return spec
 
 
 Tables = Mapping[str, AtomicDensityTable]

@@ -14,6 +14,7 @@ from rhoscale.models import DenseNet
 from rhoscale.training import FitSettings, TransferSettings
 
 SPACINGS = (0.05, 3.0)  # Bohr
+MOST_DISTANCES = 400  # of one element: a sphere of 22 Bohr in aluminium; the search of select-al.toml ends at 100
 PRESETS: Mapping[str, Mapping[str, int]] = {
     "paper": {"width": 250, "blocks": 3, "layers": 3},  # paper, appendix F
     "quick": {"width": 64, "blocks": 2, "layers": 2},
@@ -48,6 +49,15 @@ class DataConfig:
     fraction: float = 1.0
     importance: Literal["uniform", "near-atoms"] = "uniform"
     validation_spacing: float = 0.75
+
+    def __post_init__(self) -> None:
+        _check_spacing("spacing", self.spacing)
+        _check_spacing("validation_spacing", self.validation_spacing)
+
+
+def _check_spacing(key: str, spacing: float) -> None:
+    if not SPACINGS[0] <= spacing <= SPACINGS[1]:
+        raise InputError(f"{key} is {spacing} Bohr; expected {SPACINGS[0]} to {SPACINGS[1]}; change the recipe")
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,13 @@ class EvaluationConfig:
     draws: int = 0
     points: int = 20_000
 
+    def __post_init__(self) -> None:
+        if self.points < 1 or self.draws < 0:
+            raise InputError(
+                f"points is {self.points} and draws {self.draws}; expected points of 1 or more and draws of 0 or more; "
+                f"change them"
+            )
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -178,12 +195,8 @@ class TrainConfig:
         for key, value in counts.items():
             if value is not None and value < 1:
                 raise InputError(f"{key} is {value}; expected 1 or more; change the recipe")
-        spacings = {"spacing": self.data.spacing, "validation_spacing": self.data.validation_spacing}
-        for key, spacing in spacings.items():
-            if not SPACINGS[0] <= spacing <= SPACINGS[1]:
-                raise InputError(
-                    f"data.{key} is {spacing} Bohr; expected {SPACINGS[0]} to {SPACINGS[1]}; change the recipe"
-                )
+        if self.compute_spacing is not None:
+            _check_spacing("compute_spacing", self.compute_spacing)
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:

@@ -77,7 +77,9 @@ def density_waves(frames: FloatArray, cell: FloatArray, longest: float = LONGEST
     vectors = millers[half] @ reciprocal
     vectors = vectors[np.linalg.norm(vectors, axis=1) <= longest]
     if len(vectors) == 0:
-        raise InputError(f"no wave of the cell is longer than 2 pi / {longest:g}; expected a larger cell or |G|")
+        raise InputError(
+            f"no wave of the cell is longer than 2 pi / {longest:g} Bohr; expected one or more; take a larger supercell"
+        )
     return np.stack([np.exp(-1j * (frame @ vectors.T)).sum(axis=0) for frame in frames])
 
 

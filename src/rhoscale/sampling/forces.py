@@ -71,10 +71,14 @@ def classical_calculator(name: str) -> Calculator:
     module, _, attribute = name.partition(":")
     try:
         calculator = getattr(import_module(module), attribute)() if attribute else None
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(f"forces {name!r} cannot be made ({error}); expected package.module:Class") from error
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"forces {name!r} cannot be made ({error}); expected package.module:Class of an ASE calculator that needs "
+            f"no arguments; mend the name"
+        ) from error
     if calculator is None:
         raise InputError(
-            f"forces {name!r} are unknown; expected {', '.join(_BY_NAME)}, or an ASE calculator as package.module:Class"
+            f"forces {name!r} are unknown; expected {', '.join(_BY_NAME)}, or an ASE calculator as "
+            f"package.module:Class; name one of these"
         )
     return calculator

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ class Schedule:
     snapshots: int = 1
 
     def __post_init__(self) -> None:
-        if self.equilibration_fs < 0 or self.spacing_fs <= 0 or self.snapshots < 1:
-            raise InputError(f"times must be positive and at least one snapshot taken; got {self}")
+        if not (0 <= self.equilibration_fs < inf and 0 < self.spacing_fs < inf and self.snapshots >= 1):
+            raise InputError(f"{self}; expected positive times and at least one snapshot; change what is not")
 
     @property
     def times_fs(self) -> tuple[float, ...]:

@@ -44,7 +44,9 @@ class Thermostat:
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and self.timestep_fs > 0 and self.damping_fs > 0 and self.chain >= 1):
-            raise InputError(f"temperature, time step, damping and chain length must be positive; got {self}")
+            raise InputError(
+                f"{self}; expected a positive temperature, time step, damping and chain length; change what is not"
+            )
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,21 @@ class EngineCalculator(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
 
 
+def potential_energy(calculator: Calculator, atoms: Atoms) -> float:
+    """Energy of atoms, eV.
+
+    Raises:
+        StructureError: The potential does not know an element.
+    """
+    try:
+        return float(calculator.get_potential_energy(atoms))
+    except (NotImplementedError, KeyError, StopIteration) as error:  # EMT, others, ASE's Tersoff
+        raise StructureError(
+            f"{type(calculator).__name__} does not know {', '.join(sorted(set(atoms.get_chemical_symbols())))} "
+            f"({error}); expected a potential made for these elements; name another one as forces"
+        ) from error
+
+
 def equilibrium_scale(calculator: Calculator, crystal: System) -> float:
     """The factor s that brings a crystal to the calculator's lowest energy: a_own = s a.
 
@@ -166,13 +183,7 @@ def equilibrium_scale(calculator: Calculator, crystal: System) -> float:
     def energy(scale: float) -> float:
         strained = atoms.copy()
         strained.set_cell(atoms.cell.array * scale, scale_atoms=True)
-        try:
-            return float(calculator.get_potential_energy(strained))
-        except (NotImplementedError, KeyError) as error:
-            raise StructureError(
-                f"{type(calculator).__name__} does not know {', '.join(crystal.elements)} ({error}); expected a "
-                f"potential made for these elements; name another one as forces"
-            ) from error
+        return potential_energy(calculator, strained)
 
     best = float(minimize_scalar(energy, bounds=(0.85, 1.15), method="bounded", options={"xatol": 1e-7}).x)
     if not 0.851 < best < 1.149:

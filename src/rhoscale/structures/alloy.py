@@ -35,8 +35,10 @@ def composition_counts(composition: Mapping[str, float], atoms: int) -> NDArray[
         StructureError: The fractions are negative or do not add up to one.
     """
     fractions = np.array(list(composition.values()), dtype=np.float64)
-    if len(fractions) == 0 or (fractions < 0).any() or abs(fractions.sum() - 1.0) > 1e-6:
-        raise StructureError(f"the fractions of an alloy must be positive and add up to one; got {dict(composition)}")
+    if len(fractions) == 0 or (fractions < 0).any() or not abs(fractions.sum() - 1.0) <= 1e-6:
+        raise StructureError(
+            f"the alloy has the fractions {dict(composition)}; expected positive numbers that add to one; change them"
+        )
     exact = fractions * atoms
     counts = np.floor(exact + 1e-9).astype(np.int64)
     by_remainder = np.argsort(-(exact - counts), kind="stable")

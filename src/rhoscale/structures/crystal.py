@@ -32,7 +32,9 @@ def sublattices(lattice: str) -> int:
         StructureError: The lattice is unknown.
     """
     if lattice not in _SITES:
-        raise StructureError(f"lattice {lattice!r} is unknown; expected one of {', '.join(LATTICES)}")
+        raise StructureError(
+            f"lattice {lattice!r} is unknown; expected one of {', '.join(LATTICES)}; name one of these"
+        )
     return len(_SITES[lattice])
 
 
@@ -53,7 +55,10 @@ def crystal(lattice: str, elements: Sequence[str], lattice_constant: float) -> S
             f"({', '.join(elements)}); give one for each"
         )
     if not (np.isfinite(lattice_constant) and lattice_constant > 0):
-        raise StructureError(f"the lattice constant must be a positive number of Bohr; got {lattice_constant}")
+        raise StructureError(
+            f"the lattice constant is {lattice_constant}; expected a positive number of Bohr; give the edge of the "
+            f"conventional cell"
+        )
     sites = np.array([site for sublattice in _SITES[lattice] for site in sublattice])
     species = np.array([e for e, sublattice in zip(elements, _SITES[lattice], strict=True) for _ in sublattice])
     return System(np.eye(3) * lattice_constant, sites * lattice_constant, species)
@@ -66,7 +71,9 @@ def supercell(system: System, repeats: tuple[int, int, int]) -> System:
         StructureError: A repeat is less than one.
     """
     if min(repeats) < 1:
-        raise StructureError(f"a supercell repeats each vector at least once; got {tuple(repeats)}")
+        raise StructureError(
+            f"the supercell {tuple(repeats)} has no cells along an axis; expected three numbers of 1 or more; change it"
+        )
     counts = np.stack(np.meshgrid(*(np.arange(n) for n in repeats), indexing="ij"), axis=-1).reshape(-1, 3)
     positions = (counts @ system.cell)[:, None, :] + system.positions[None, :, :]
     return System(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoscale.errors import StructureError
 from rhoscale.system import System
+
+CLOSEST_SITES = 1.3  # Bohr; no bond of a solid is shorter than that of H2, 1.4
 
 
 def distances_from(system: System, atom: int) -> NDArray[np.float64]:
@@ -24,3 +27,17 @@ def distances_from(system: System, atom: int) -> NDArray[np.float64]:
 def shortest_distance(system: System) -> float:
     """Distance of the two closest atoms, periodic images included, Bohr."""
     return min(float(distances_from(system, atom).min()) for atom in range(len(system)))
+
+
+def refuse_close_atoms(system: System) -> None:
+    """Refuse sites that are closer than any bond: dynamics from there would fly apart, neighbour lists never end.
+
+    Raises:
+        StructureError: Two atoms are closer than 1.3 Bohr.
+    """
+    shortest = shortest_distance(system)
+    if shortest < CLOSEST_SITES:
+        raise StructureError(
+            f"two atoms of {system.formula} are {shortest:.3g} Bohr apart; expected at least {CLOSEST_SITES} (H2 has "
+            f"1.4); check the lattice constant, which is in Bohr, and the strain"
+        )

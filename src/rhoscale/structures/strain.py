@@ -26,9 +26,11 @@ def strain_matrix(strain: float | Sequence[float]) -> NDArray[np.float64]:
         xx, yy, zz, yz, xz, xy = values
         matrix = np.array([[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]])
     else:
-        raise StructureError(f"a strain is one number or six Voigt components; got {strain!r}")
+        raise StructureError(f"strain {strain!r}; expected one number or six Voigt components; write one of these")
     if not np.isfinite(matrix).all() or np.linalg.det(np.eye(3) + matrix) <= 0:
-        raise StructureError(f"strain {strain!r} leaves no volume; expected components well above -1")
+        raise StructureError(
+            f"strain {strain!r} leaves no volume; expected components well above -1, as -0.04 for 4 %; change it"
+        )
     return matrix
 
 

@@ -17,7 +17,7 @@ def remove_atoms(system: System, indices: np.ndarray | list[int]) -> System:
     """
     keep = np.setdiff1d(np.arange(len(system)), np.asarray(indices, dtype=int))
     if len(keep) == 0:
-        raise StructureError(f"all {len(system)} atoms would be removed; leave at least one")
+        raise StructureError(f"all {len(system)} atoms would be removed; expected one that stays; remove fewer")
     return System(system.cell, system.positions[keep], system.species[keep])
 
 
@@ -28,7 +28,10 @@ def vacancies(system: System, count: int, rng: np.random.Generator) -> System:
         StructureError: The count is negative or reaches the number of atoms.
     """
     if not 0 <= count < len(system):
-        raise StructureError(f"{count} vacancies in a cell of {len(system)} atoms; expected 0 to {len(system) - 1}")
+        raise StructureError(
+            f"{count} vacancies in a cell of {len(system)} atoms; expected 0 to {len(system) - 1}; take fewer, or a "
+            f"larger supercell"
+        )
     return remove_atoms(system, rng.choice(len(system), size=count, replace=False))
 
 
@@ -39,7 +42,9 @@ def divacancy(system: System, rng: np.random.Generator) -> System:
         StructureError: The cell has fewer than three atoms.
     """
     if len(system) < 3:
-        raise StructureError(f"a divacancy needs a cell of at least three atoms; got {len(system)}")
+        raise StructureError(
+            f"a divacancy in a cell of {len(system)} atoms; expected at least three; take a larger supercell"
+        )
     first = int(rng.integers(len(system)))
     distances = distances_from(system, first)
     distances[first] = np.inf
