@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rhoscale.errors import FormatError
 from rhoscale.prediction.levels import write_levels
 from rhoscale.prediction.store import DEVIATION_UNIT
 from test_prediction import make_plan, predicted
@@ -31,7 +32,7 @@ def test_each_level_is_the_mean_of_the_one_below(tmp_path: Path, monkeypatch: py
         assert np.ptp(found) > 1e-3
         np.testing.assert_allclose(found, by_definition(below), rtol=1e-6)
         below = found
-    with pytest.raises(KeyError):
+    with pytest.raises(FormatError, match="no array"):
         store.array("levels/3/density")
     total = np.hypot(*(np.asarray(store.array(name)[:], dtype=np.float64) for name in ("aleatoric", "epistemic")))
     level = store.array("levels/1/total")
