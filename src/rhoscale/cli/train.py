@@ -33,14 +33,11 @@ def train_command(
     force: bool = typer.Option(False, "--force", help="Replace a model, or throw an unfinished run away."),
 ) -> None:
     """Train a model from a recipe, judge it on the test batches, and save it with its card."""
-    from rhoscale.datasets.store import SnapshotStore
-    from rhoscale.recipes.evaluate import test_records
     from rhoscale.recipes.train import train
     from rhoscale.recipes.training_plan import TrainConfig
 
     config = read_config(recipe, TrainConfig)
     config = config if out is None else replace(config, output=out)
-    test_records(SnapshotStore.open(config.data.path), config.evaluation)  # before hours of training, not after
     log = _Log(config)
     with log.progress:
         done = train(config, resume=resume, force=force, report=log.tell)

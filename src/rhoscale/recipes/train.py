@@ -27,7 +27,7 @@ from rhoscale.recipes.atomic_tables import atomic_tables
 from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, validation_batches
 from rhoscale.recipes.compute_grid import ComputeGrid, choose_compute_grid
 from rhoscale.recipes.config import config_from, plain
-from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate
+from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate, test_records
 from rhoscale.recipes.prior import promolecule_arrays, promolecule_tables
 from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.recipes.training_plan import TrainConfig, TransferConfig
@@ -86,8 +86,9 @@ def train(
 
 def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) -> TrainReport:
     started = time.monotonic()
-    work = _prepare_output(config.output, resume=resume, force=force)
     store = SnapshotStore.open(config.data.path)
+    test_records(store, config.evaluation)  # before hours of training, not after
+    work = _prepare_output(config.output, resume=resume, force=force)
     report("reading snapshots and describing points", None)
     labelled = data.select(store, "train", config.data.train, config.data.subset)
     labelled = data.first(labelled, config.data.snapshots or len(labelled.records))
