@@ -344,7 +344,7 @@ def test_a_structure_file_gives_the_same_crystal(tmp_path: Path, folder: Path) -
         ((*CRYSTAL, "--range", "0.03", "-0.03"), "lower to a higher"),
         ((*CRYSTAL, "--gamma", "--kmesh", "2", "2", "2"), "--gamma sets --kmesh"),
         (("--lattice", "fcc", "--element", "Si", "--constant", "7.65"), "Si"),
-        ((*CRYSTAL, "--supercell", "0", "1", "1"), "at least once"),
+        ((*CRYSTAL, "--supercell", "0", "1", "1"), "three numbers of 1 or more"),
         (("nowhere.cif",), "nowhere.cif"),
     ],
 )
