@@ -265,7 +265,11 @@ BAD_OPTIONS = {
     "no such model": (["-m", "al-nonsense"], 'there is no model "al-nonsense"'),
     "wrong suffix": (["-o", "a.png"], "no format that can be written"),
     "no such folder": (["-o", "nowhere/a.zarr"], "there is no folder"),
-    "more than the memory": (["-o", "a.cube", "--spacing", "0.001"], "GiB of memory on this grid but the machine has"),
+    "more than the memory": (
+        ["-o", "a.cube", "--shape", "9999", "9999", "9999"],
+        "GiB of memory on this grid but the machine has",
+    ),
+    "too fine": (["--spacing", "1e-9"], "at least 0.02"),
     "shape and spacing": (["--shape", "9", "9", "9", "--spacing", "0.5"], "expected one"),
     "negative spacing": (["--spacing", "-1"], "positive number of Bohr"),
     "empty grid": (["--shape", "0", "9", "9"], "three positive numbers"),

@@ -29,7 +29,9 @@ def from_atoms(atoms: Atoms) -> System:
         )
     symbols = np.asarray(chemical_symbols)[atoms.numbers]
     if (atoms.numbers == 0).any():
-        raise StructureError(f"atom {int(np.argmin(atoms.numbers))} has no element ('X'); give every atom its element")
+        raise StructureError(
+            f"atom {int(np.argmin(atoms.numbers))} is 'X', which is no element; expected one for each atom; name it"
+        )
     return System(atoms.cell.array * BOHR_PER_ANGSTROM, atoms.positions * BOHR_PER_ANGSTROM, symbols)
 
 
@@ -61,9 +63,14 @@ def read_system(path: str | Path, *, index: int = -1, elements: Sequence[str] | 
     """
     file = Path(path)
     if not file.is_file():
-        raise FormatError(f"no structure file {file}; give the path of a file that ASE reads (POSCAR, CIF, XYZ, ...)")
+        raise FormatError(
+            f"{_what_is_no_file(file)}; expected a structure file that ASE reads (POSCAR, CIF, XYZ, ...); "
+            f"check the path"
+        )
     if file.stat().st_size == 0:
-        raise FormatError(f"the structure file {file} is empty; expected a structure in a format that ASE reads")
+        raise FormatError(
+            f"the structure file {file} is empty; expected a structure in a format that ASE reads; write it again"
+        )
     own = structure_format(file)
     if own is not None:
         return read_structure_file(file, own, index=index, elements=elements)
@@ -72,8 +79,24 @@ def read_system(path: str | Path, *, index: int = -1, elements: Sequence[str] | 
         atoms = ase_read(file, index=index)
     except Exception as error:  # ASE's readers raise whatever their parsing meets
         raise FormatError(
-            f"{file} could not be read as a structure ({type(error).__name__}: {error}); "
-            f"expected a format that ASE knows by its name or content"
+            f"{file} could not be read as a structure ({_reason(error)}); expected a format that ASE knows by its name "
+            f"or content; rename it to what it is, or convert it to extended XYZ"
         ) from error
     assert isinstance(atoms, Atoms)
-    return from_atoms(atoms)
+    try:
+        return from_atoms(atoms)
+    except StructureError as error:
+        raise StructureError(f"{file}: {error}") from error
+
+
+def _what_is_no_file(path: Path) -> str:
+    """What is wrong with a path that is no file."""
+    if path.suffix == ".zarr" and path.is_dir():
+        return f"{path} is a Zarr store, which holds a prediction"
+    return f"{path} is a folder" if path.is_dir() else f"there is no structure file {path}"
+
+
+def _reason(error: Exception) -> str:
+    """Kind and words of another library's error, on one line; assertions often have no words."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else f"its reader gave up with a {type(error).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from rhoscale.errors import InputError
 
 FloatArray = NDArray[np.float64]
 Shape = tuple[int, int, int]
+SMALLEST_SPACING = 0.02  # Bohr; waves up to 12,000 Ha, beyond every density of pseudopotentials
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,12 @@ class Grid:
         cell = np.array(self.cell, dtype=np.float64)
         shape = tuple(int(n) for n in self.shape)
         if cell.shape != (3, 3):
-            raise InputError(f"a grid needs a cell [3, 3]; got shape {cell.shape}")
+            raise InputError(f"a cell of shape {cell.shape} makes no grid; expected [3, 3]; give three vectors as rows")
         if len(shape) != 3 or min(shape) < 1:
-            raise InputError(f"a grid needs three positive numbers of points; got {self.shape}")
+            raise InputError(
+                f"{_by(self.shape)} points make no grid; expected three positive numbers; give at least one point "
+                f"along each cell vector"
+            )
         cell.setflags(write=False)
         object.__setattr__(self, "cell", cell)
         object.__setattr__(self, "shape", shape)
@@ -44,10 +49,13 @@ class Grid:
         With ``fast_fourier`` each count is raised to the next product of small primes.
 
         Raises:
-            InputError: The spacing is not a positive number of Bohr.
+            InputError: The spacing is not a positive number of Bohr, or finer than any density needs.
         """
-        if not (np.isfinite(spacing) and spacing > 0):
-            raise InputError(f"the grid spacing must be a positive number of Bohr; got {spacing}")
+        if not (np.isfinite(spacing) and spacing >= SMALLEST_SPACING):
+            raise InputError(
+                f"a grid spacing of {spacing:g} Bohr; expected a positive number of Bohr, at least {SMALLEST_SPACING} "
+                f"(a valence density has no finer waves); 0.1 to 0.5 is usual"
+            )
         counts = [max(1, int(np.ceil(length / spacing - 1e-9))) for length in np.linalg.norm(cell, axis=1)]
         if fast_fourier:
             counts = [int(next_fast_len(n, real=True)) for n in counts]
@@ -80,3 +88,7 @@ class Grid:
         axes = [np.arange(a, b) / n for a, b, n in zip(start, end, self.shape, strict=True)]
         scaled = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         return np.asarray(scaled @ self.cell, dtype=np.float64)
+
+
+def _by(shape: Iterable[object]) -> str:
+    return " x ".join(str(n) for n in shape)

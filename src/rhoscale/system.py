@@ -62,17 +62,24 @@ class System:
         species = np.array(self.species, dtype="U2")
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
             raise StructureError(
-                f"the cell must be three finite vectors [3, 3]; got shape {cell.shape}, {cell.tolist()}"
+                f"the cell of shape {cell.shape} is {cell.tolist()}; expected three finite vectors [3, 3]; give the "
+                f"structure a cell"
             )
         if positions.ndim != 2 or positions.shape[1] != 3 or len(positions) == 0:
-            raise StructureError(f"positions must have shape [n, 3] with n > 0; got {positions.shape}")
+            raise StructureError(
+                f"positions have shape {positions.shape}; expected [n, 3] with n > 0; give three coordinates for "
+                f"each atom"
+            )
         if species.shape != (len(positions),):
-            raise StructureError(f"{len(positions)} atoms need as many species; got shape {species.shape}")
+            raise StructureError(
+                f"{len(positions)} atoms have species of shape {species.shape}; expected as many species; name "
+                f"one for each atom"
+            )
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
         if bad.size:
             raise StructureError(
                 f"{bad.size} atoms have positions that are not finite numbers (first: atom {bad[0]}, "
-                f"{positions[bad[0]].tolist()}); mend the structure file"
+                f"{positions[bad[0]].tolist()}); expected three finite coordinates for each; mend the structure"
             )
         volume = abs(float(np.linalg.det(cell)))
         if volume == 0.0 or volume <= 1e-6 * float(np.prod(np.linalg.norm(cell, axis=1))):

@@ -106,23 +106,28 @@ class _PointsPerSecond(ProgressColumn):
 
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on the error stream, so that the result can be piped."""
+    """A progress bar on the error stream, so that the result can be piped; it appears when the work starts."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
         _PointsPerSecond(),
     )
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(name, total=None)
+    progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+    task = progress.add_task(name, total=None)
 
-        def show(done: int, whole: int) -> None:
-            if progress.tasks[0].total is None:
-                progress.reset(task, completed=done, total=whole)  # what an earlier run did is no speed of this one
-            else:
-                progress.update(task, completed=done)
+    def show(done: int, whole: int) -> None:
+        if progress.tasks[0].total is None:
+            progress.reset(task, completed=done, total=whole)  # what an earlier run did is no speed of this one
+            progress.start()
+        else:
+            progress.update(task, completed=done)
 
+    try:
         yield show
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 def _duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rhoscale.errors import InputError
+from rhoscale.errors import FormatError, InputError
 from rhoscale.grid import Grid, Shape
 from rhoscale.prediction.tiles import Tile, count_tiles, cut, even_edge
 from rhoscale.system import System
@@ -138,10 +138,24 @@ class PredictionPlan:
         return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PredictionPlan:
-        """Rebuild from :meth:`to_dict`, also when JSON has turned tuples into lists."""
-        shapes = {key: tuple(values[key]) for key in ("compute_shape", "output_shape", "tile_shape", "block_shape")}
-        return cls(**{**values, **shapes, "cell": tuple(tuple(row) for row in values["cell"])})
+    def from_dict(cls, values: Mapping[str, Any], where: str = "JSON") -> PredictionPlan:
+        """Rebuild from :meth:`to_dict`, also when JSON has turned tuples into lists.
+
+        Args:
+            values: The fields.
+            where: What they come from, for the message.
+
+        Raises:
+            FormatError: One is missing, unknown or of another kind.
+        """
+        try:
+            shapes = {key: tuple(values[key]) for key in ("compute_shape", "output_shape", "tile_shape", "block_shape")}
+            return cls(**{**values, **shapes, "cell": tuple(tuple(row) for row in values["cell"])})
+        except (KeyError, TypeError) as error:
+            raise FormatError(
+                f"the plan in {where} is damaged ({type(error).__name__}: {error}); expected it as it was written; "
+                f"copy it again or predict again"
+            ) from error
 
     @classmethod
     def from_json(cls, text: str) -> PredictionPlan:
@@ -211,6 +225,8 @@ def plan_prediction(
             f"{draws} draws have no spread; expected at least 2, or 0 for the spread to first order in the weights; "
             f"change --draws or use --no-uncertainty"
         )
+    if uncertainty and draws and seed < 0:
+        raise InputError(f"seed {seed} of the draws; expected 0 or more; change --seed")
     if not 0 < memory < np.inf:
         raise InputError(f"{memory / GIB:g} GiB of memory a worker; expected a positive number; change --memory")
     block = _shape(even_edge(n, BLOCK_EDGE) for n in tile_shape or grid.shape)

@@ -100,19 +100,17 @@ class PredictionStore:
         try:
             group = zarr.open_group(location, mode="r+")
             attributes: dict[str, Any] = dict(group.attrs.asdict())
-        except (OSError, ValueError, KeyError) as error:
-            raise FormatError(
-                f"{location} is not a readable Zarr store ({error}); expected a prediction of rhoscale"
-            ) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever zarr meets in its JSON
+            raise FormatError(f"{location} is not a readable Zarr store ({error}); {_WHOLE}") from error
         if attributes.get("format") != FORMAT:
             raise FormatError(
                 f"{location} has format {attributes.get('format')!r}; expected {FORMAT!r}; predict again, or use the "
                 f"version of rhoscale that wrote it"
             )
-        try:
-            return cls(folder, group, PredictionPlan.from_dict(attributes["plan"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"the plan in {location} is damaged ({error!r}); {_WHOLE}") from error
+        missing = [key for key in _keys(attributes) if key not in attributes]
+        if missing:
+            raise FormatError(f"{location} does not say its {', '.join(missing)}; {_WHOLE}")
+        return cls(folder, group, PredictionPlan.from_dict(attributes["plan"], str(location)))
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -128,18 +126,25 @@ class PredictionStore:
     def system(self) -> System:
         """The structure that was predicted."""
         elements = np.array(self.attributes["elements"])
-        species = elements[np.asarray(self.array("species")[:])]
-        return System(np.array(self.plan.cell), np.asarray(self.array("positions")[:]), species)
+        species = elements[self.read("species", slice(None))]
+        return System(np.array(self.plan.cell), self.read("positions", slice(None)), species)
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """One array of the store."""
-        array = self.group.get(name)
+        """One array of the store.
+
+        Raises:
+            FormatError: It is missing, or its header is damaged.
+        """
+        try:
+            array = self.group.get(name)
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"{self.location}: the header of {name} cannot be read ({error}); {_WHOLE}") from error
         if not isinstance(array, zarr.Array):
             raise FormatError(f"{self.location} has no array {name!r}; {_WHOLE}")
         return array
 
     def read(self, name: str, box: Any) -> NDArray[Any]:
-        """Numbers of a box of an array, whole or not at all.
+        """Numbers of a box of an array, whole or not at all: what a finished store lacks reads as NaN.
 
         Raises:
             FormatError: A chunk is missing or damaged.
@@ -163,7 +168,8 @@ class PredictionStore:
         if "sharp" not in self.group:
             return {}
         arrays = {e: self.array(f"sharp/{e}") for e in self.elements}
-        return {e: AtomicDensityTable.from_parts(np.asarray(a[:]), dict(a.attrs)) for e, a in arrays.items()}
+        values = {e: self.read(f"sharp/{e}", slice(None)) for e in arrays}
+        return {e: AtomicDensityTable.from_parts(values[e], dict(a.attrs)) for e, a in arrays.items()}
 
     def cell_list(self) -> CellList:
         """The sorted atoms; of a store on disk their arrays are mapped, so only what is touched is read."""
@@ -184,12 +190,19 @@ class PredictionStore:
         )
 
     def _mapped(self, name: str) -> NDArray[Any]:
-        """An array that is stored as one plain chunk."""
+        """An array that is stored as one plain chunk.
+
+        Raises:
+            FormatError: The file is missing or truncated.
+        """
         array = self.array(name)
         if self.location is None:
             return np.asarray(array[:])
         file = self.location.joinpath(*name.split("/"), "c", *("0" for _ in array.shape))
-        return np.memmap(file, dtype=array.dtype.newbyteorder("<"), mode="r", shape=array.shape)
+        try:
+            return np.memmap(file, dtype=array.dtype.newbyteorder("<"), mode="r", shape=array.shape)
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{self.location}: {name} cannot be read ({error}); {_WHOLE}") from error
 
     def statistics(self) -> NDArray[np.float64]:
         """One row a tile with the columns ``statistics.STATISTICS``; rows of tiles that are not done are NaN."""
@@ -247,6 +260,11 @@ class PredictionStore:
         """Remove the store from the disk."""
         if self.location is not None:
             shutil.rmtree(self.location)
+
+
+def _keys(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Attributes that every store has, and those of a finished one."""
+    return ("complete", "elements", "plan", *(("charge_factor",) if attributes.get("complete") else ()))
 
 
 def refuse_small_disk(target: Path, needed: int) -> None:

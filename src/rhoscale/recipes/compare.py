@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from rhoscale.grid import Grid
 from rhoscale.metrics import Calibration, FieldErrors, calibration, field_errors
 from rhoscale.prediction.field import StoredField, open_density
 from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values
-from rhoscale.system import System
+from rhoscale.snapshot import Snapshot
+from rhoscale.system import PseudopotentialIdentity, System
 
 CELL_TOLERANCE = 1e-3  # Bohr; files with few decimals are off by less
 POSITION_TOLERANCE = 1e-2
 SMALLEST_SIGMA = 1e-12
-ELECTRONS_OFF = 0.05
+ELECTRONS_OFF = 0.01  # relative; a raw prediction is off by a tenth of that, another valence by much more
+RAW_ELECTRONS_OFF = 0.05  # where only the integral of a raw prediction is known
+
+Identities = Mapping[str, PseudopotentialIdentity]
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def compare(prediction: Path, reference: Path) -> Comparison:
 
     Raises:
         FormatError: A file cannot be read.
-        InputError: They are of different structures.
+        InputError: They are of different structures, pseudopotentials or electron counts.
     """
     pair = read_pair(prediction, reference)
     errors = field_errors(pair.raw, pair.reference, pair.electrons)
@@ -98,14 +103,20 @@ def read_pair(prediction: Path, reference: Path) -> Pair:
 
     Raises:
         FormatError: A file cannot be read.
-        InputError: They are of different structures.
+        InputError: They are of different structures, pseudopotentials or electron counts.
     """
     truth = read_density_file(reference)
     if prediction.suffix == ".zarr":
-        return _pair_from_store(open_density(prediction, shape=truth.density.grid.shape), truth)
+        field = open_density(prediction, shape=truth.density.grid.shape)
+        refuse_other_reference(field, reference, truth)
+        return _pair_from_store(field, truth)
     mine = read_density_file(prediction)
     refuse_other_structure(mine.system, truth.system)
-    _refuse_other_electrons(truth.density.integral(), mine.electrons or mine.density.integral())
+    refuse_other_potentials(potentials_of(prediction), potentials_of(reference))
+    if mine.electrons is None:
+        refuse_other_electrons(truth.density.integral(), mine.density.integral(), RAW_ELECTRONS_OFF)
+    else:
+        refuse_other_electrons(truth.density.integral(), mine.electrons)
     raw = Density(truth.density.grid, _on_grid(mine.density, truth.density.grid))
     electrons = truth.electrons or mine.electrons or truth.density.integral()
     notes = (mine.note, truth.note, "the prediction is a density file: its values were taken as the raw ones")
@@ -113,8 +124,6 @@ def read_pair(prediction: Path, reference: Path) -> Pair:
 
 
 def _pair_from_store(field: StoredField, truth: DensityFile) -> Pair:
-    refuse_other_structure(field.store.system, truth.system)
-    _refuse_other_electrons(truth.density.integral(), float(field.store.attributes["electrons"]))
     aleatoric = epistemic = None
     if field.store.plan.uncertainty:
         aleatoric, epistemic = (f[:] / field.charge_factor for f in (field.aleatoric, field.epistemic))
@@ -123,16 +132,66 @@ def _pair_from_store(field: StoredField, truth: DensityFile) -> Pair:
     return Pair(truth.system, truth.density, electrons, raw, aleatoric, epistemic, truth.note)
 
 
-def _refuse_other_electrons(theirs: float, mine: float) -> None:
-    """A density of another number of electrons belongs to another pseudopotential: it is another quantity.
+def refuse_other_reference(field: StoredField, reference: Path, truth: DensityFile) -> None:
+    """Refuse a reference that is not the quantity which a store predicts.
+
+    Args:
+        field: The prediction.
+        reference: File of the reference.
+        truth: What it holds.
 
     Raises:
-        InputError: The reference holds over 5 % more or less, more than any prediction is off.
+        InputError: Structure, pseudopotentials or electrons differ.
     """
-    if not abs(theirs / mine - 1.0) <= ELECTRONS_OFF:
+    refuse_other_structure(field.store.system, truth.system)
+    values = field.store.attributes.get("pseudopotentials")
+    known = None if values is None else {str(e): PseudopotentialIdentity.from_dict(p) for e, p in values.items()}
+    refuse_other_potentials(known, potentials_of(reference))
+    refuse_other_electrons(truth.density.integral(), float(field.store.attributes["electrons"]))
+
+
+def potentials_of(path: Path) -> Identities | None:
+    """Identity for each element, if the density file is of a format that keeps it."""
+    return Snapshot.read(path).pseudopotentials if path.suffix == ".safetensors" else None
+
+
+def refuse_other_potentials(mine: Identities | None, theirs: Identities | None) -> None:
+    """Refuse to compare valence densities of different pseudopotentials, where both sides know theirs.
+
+    Raises:
+        InputError: One differs.
+    """
+    if mine is None or theirs is None:
+        return
+    for element in sorted(mine.keys() & theirs.keys()):
+        ours, other = mine[element], theirs[element]
+        if ours.sha256 != other.sha256:
+            raise InputError(
+                f"{element}: the reference is of pseudopotential {_named(other)}, the prediction of {_named(ours)}; "
+                f"expected one, for valence densities of two are different quantities; compare with a density of the "
+                f"prediction's"
+            )
+
+
+def _named(one: PseudopotentialIdentity) -> str:
+    return f"{one.name} (valence {one.valence:g}, {one.sha256[:12]})"
+
+
+def refuse_other_electrons(theirs: float, mine: float, tolerance: float = ELECTRONS_OFF) -> None:
+    """Refuse a density of another number of electrons: it belongs to another pseudopotential, or is damaged.
+
+    Args:
+        theirs: Integral of the reference.
+        mine: Electrons of the prediction.
+        tolerance: Relative difference that is allowed.
+
+    Raises:
+        InputError: They differ by more.
+    """
+    if not abs(theirs - mine) <= tolerance * abs(mine) or not mine > 0:
         raise InputError(
             f"the reference holds {theirs:.4f} electrons, the prediction {mine:.4f}; expected the valence electrons of "
-            f"the same pseudopotentials; compare with a density of those"
+            f"the same pseudopotentials (to {100 * tolerance:g} %); compare with a density of those"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from rhoscale.engines.interface import DFTSettings, Energies, Engine
 from rhoscale.errors import InputError
 from rhoscale.postprocess.energy_spread import EnergySpread
+from rhoscale.prediction.refusals import refuse_overlaps
 from rhoscale.prediction.verdict import Verdict
 from rhoscale.recipes.energy_cost import GIB, EnergyCost, energy_cost, refuse_over_budget
 from rhoscale.recipes.energy_fields import ModelFields
@@ -67,6 +68,11 @@ class EnergyConfig:
             raise InputError(f"{self.draws} draws of a density file; expected a model for weight draws; leave them out")
         if self.draws < 0 or self.draws == 1:
             raise InputError(f"{self.draws} draws have no spread; expected 0 or at least 2; ask for 10 or more")
+        if self.draws and self.seed < 0:
+            raise InputError(f"seed {self.seed} of the draws; expected 0 or more; change --seed")
+        for name, value, unit in (("budget", self.budget, "core-minutes"), ("memory", self.memory / GIB, "GiB")):
+            if not value > 0:
+                raise InputError(f"a {name} of {value:g} {unit}; expected a positive number; change --{name}")
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ def prepare_energy(config: EnergyConfig) -> PreparedEnergy:
     Raises:
         InputError: Options contradict each other, or the density is of another structure or electron count.
         FormatError: A file cannot be read.
-        StructureError: The structure is not a bulk cell.
+        StructureError: The structure is not a bulk cell, or atoms overlap.
         ModelError: There is no such model, it does not know an element, or pseudopotentials differ.
         EngineError: No DFT program is usable here.
     """
@@ -163,6 +169,7 @@ def prepare_energy(config: EnergyConfig) -> PreparedEnergy:
         ModelFields.refuse(system, model.trained)
         return _prepared(config, system, model, f'model "{model.name}"', model.trained.pseudopotentials)
     assert config.density is not None
+    refuse_overlaps(system)
     given = read_given(config.density, config.memory)
     refuse_density_of_another(given, system, config.density, config.structure)
     prepared = _prepared(config, system, given, str(config.density), given.pseudopotentials)

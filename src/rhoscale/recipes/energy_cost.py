@@ -110,12 +110,12 @@ def refuse_over_budget(cost: EnergyCost, core_minutes: float, memory: float) -> 
         InputError: It would.
     """
     needed = cost.core_seconds / 60
-    if needed > core_minutes:
+    if not needed <= core_minutes:
         raise InputError(
             f"{cost}; expected at most {core_minutes:g} core-minutes (the cost grows with the third power of the "
             f"number of atoms); raise --budget, or take fewer k-points, a smaller cell or fewer draws"
         )
-    if cost.memory > memory:
+    if not cost.memory <= memory:
         raise InputError(
             f"{cost}; expected at most {memory / GIB:g} GiB; raise --memory if the machine has it, or take fewer "
             f"k-points, a lower cutoff or a smaller cell"

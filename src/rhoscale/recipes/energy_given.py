@@ -11,13 +11,12 @@ import numpy as np
 from rhoscale.errors import InputError
 from rhoscale.formats import read_density_file
 from rhoscale.prediction.field import open_density
-from rhoscale.recipes.compare import refuse_other_structure
+from rhoscale.recipes.compare import ELECTRONS_OFF, refuse_other_structure
 from rhoscale.recipes.energy_cost import GIB
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
 
-ELECTRONS_OFF = 0.01  # relative; a raw prediction is off by a tenth of that, another valence by much more
 SNAPSHOT = ".safetensors"
 BYTES_PER_POINT = 64  # values, their spectrum, and lists of waves and coefficients
 

@@ -14,7 +14,7 @@ from rhoscale.formats.whole_file import refuse_existing, whole_file
 from rhoscale.grid import Shape
 from rhoscale.prediction.field import StoredField, open_density
 from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values
-from rhoscale.recipes.compare import refuse_other_structure
+from rhoscale.recipes.compare import refuse_other_reference
 from rhoscale.report.slices import Panel, Plane, draw_slices
 from rhoscale.system import System
 
@@ -44,7 +44,8 @@ def plot(
 
     Raises:
         FormatError: A file cannot be read.
-        InputError: The plane makes no sense, or the reference is of another structure.
+        InputError: The plane makes no sense, or the reference is of another structure, pseudopotential
+            or electron count.
         OutputError: The picture exists already or cannot be written.
     """
     if output.suffix.lower() != ".png":
@@ -54,8 +55,8 @@ def plot(
     system = field.store.system
     plane = _plane(system, axis, position)
     truth = None if reference is None else read_density_file(reference)
-    if truth is not None:
-        refuse_other_structure(system, truth.system)
+    if reference is not None and truth is not None:
+        refuse_other_reference(field, reference, truth)
     panels = panels_of(field, plane, None if truth is None else truth.density)
     title = f"{system.formula}, model {field.store.plan.model}: plane at {plane.position:.3f} a{axis + 1}\n"
     with whole_file(output, force=force) as file:
