@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from rhoscale.density import Density
-from rhoscale.errors import StructureError
 from rhoscale.grid import Grid, Shape
 from rhoscale.promolecule.fourier import promolecule_fourier
 from rhoscale.promolecule.real_space import promolecule_on_grid
@@ -108,27 +107,17 @@ def sampling_loss(system: System, density: FourierDensity, tables: Tables, spaci
         StructureError: An element has no table.
     """
     grid = Grid.from_spacing(system.cell, spacing)
-    shape = np.maximum(density.smallest_shape, grid.shape)
-    fine: Shape = (int(shape[0]), int(shape[1]), int(shape[2]))
-    missing = [e for e in system.elements if e not in tables]
-    if missing:
-        raise StructureError(f"no sharp part of {', '.join(missing)}; expected one of each element; fit them again")
     sharp = promolecule_fourier(system, tables, density.cutoff)
-    rest = FourierDensity.from_coefficients(
-        density.cell,
-        np.concatenate([density.millers, sharp.millers]),
-        np.concatenate([density.coefficients, np.zeros(len(sharp.millers))]),
-        density.cutoff,
-    )
-    index = {tuple(m): c for m, c in zip(sharp.millers.tolist(), sharp.coefficients, strict=True)}
-    taken = np.array([index.get(tuple(m), 0.0) for m in rest.millers.tolist()])
-    rest = FourierDensity(rest.cell, rest.cutoff, rest.millers, rest.coefficients - taken)
+    shape = np.maximum(density.smallest_shape, np.maximum(sharp.smallest_shape, grid.shape))
+    fine: Shape = (int(shape[0]), int(shape[1]), int(shape[2]))
 
-    def lost(part: FourierDensity) -> float:
-        difference = refine(part.on_grid(grid.shape), fine) - part.on_grid(fine)
+    def lost(coarse: Density, exact: Density) -> float:
+        difference = refine(coarse, fine) - exact
         return float(np.abs(difference.values).sum()) * difference.grid.volume_element / density.electrons
 
-    return SamplingLoss(max(grid.spacings), lost(rest), lost(density))
+    coarse, exact = density.on_grid(grid.shape), density.on_grid(fine)
+    apart = lost(coarse - sharp.on_grid(grid.shape), exact - sharp.on_grid(fine))
+    return SamplingLoss(max(grid.spacings), apart, lost(coarse, exact))
 
 
 def _radial_functions() -> FloatArray:
