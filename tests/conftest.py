@@ -1,5 +1,7 @@
 """What several test files share."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,3 +13,18 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from toy_model import train_toy_model
 
     return train_toy_model(tmp_path_factory.mktemp("models") / "toy")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command line: exit code and error text, its white space folded."""
+    from rhoscale.cli.app import main
+
+    def call(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["rhoscale", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), " ".join(capsys.readouterr().err.split())
+
+    return call

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rhoscale.cli.app import main
 from rhoscale.datasets import store as store_module
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.errors import DatasetError, FormatError, InputError, OutputError, StructureError
@@ -36,20 +34,6 @@ from toy_model import thermal_aluminium, toy_snapshot
 
 CELL = thermal_aluminium(50)
 Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Exit code and error text of the command line."""
-
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["rhoscale", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), " ".join(capsys.readouterr().err.split())
-
-    return call
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,6 @@ from ase.io import write
 
 import rhoscale
 from rhoscale.ase_bridge import to_atoms
-from rhoscale.cli.app import main
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.density import Density
 from rhoscale.errors import FormatError
@@ -26,20 +24,6 @@ from toy_model import thermal_aluminium, toy_snapshot
 
 CELL = thermal_aluminium(50)
 Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Exit code and error text of the command line."""
-
-    def call(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["rhoscale", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), " ".join(capsys.readouterr().err.split())
-
-    return call
 
 
 @pytest.fixture
