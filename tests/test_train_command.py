@@ -152,6 +152,16 @@ def test_a_linear_prior_travels_with_the_model_and_its_errors_stand_beside(toy_d
     assert case["baselines"]["prior_mean"]["l1_mean"] > case["l1_mean"] > 0
 
 
+def test_a_fitted_promolecule_needs_no_atoms_but_those_of_the_labels(toy_data: Path, tmp_path: Path) -> None:
+    """Toy labels are sums of atoms: the prior mean is all there is to learn, in the second stage too."""
+    whole = {"train": ["train-32"], "settings": {"data_fraction": 1.0}, "fit": {"epochs": 1}}
+    report = train(_config(toy_data, tmp_path / "toy", prior_mean="fitted-promolecule", transfer=whole))
+    model = load_trained(report.folder)
+    assert set(model.prior_arrays) == {"promolecule.Al", "promolecule.Al.step"}
+    case = model.card["errors"]["test-4"]
+    assert 0 < case["baselines"]["prior_mean"]["l1_mean"] < 0.03
+
+
 def test_the_command_trains_judges_and_prints(toy_data: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(to_toml(_recipe(toy_data, tmp_path / "unused")))

@@ -24,7 +24,7 @@ from rhoscale.uncertainty.leverage import Leverage
 
 FloatArray = NDArray[np.float32]
 
-PRIOR_MEANS = ("none", "promolecule", "linear")
+PRIOR_MEANS = ("none", "promolecule", "fitted-promolecule", "linear")
 CHUNK = 1024  # points at a time: what a layer writes stays in the cache (3 x 3 x 250: 1.6 times faster than 4096)
 
 
@@ -69,7 +69,8 @@ class TrainedModel:
         compute_spacing: Spacing of the grid that resolves what the network predicts, Bohr.
         label_spacing: Spacing of a grid that holds every wave of the labels, Bohr; None for the compute grid.
         sharp: Sharp part of each element, taken out before a refinement and added after it; none for a plain one.
-        prior_mean: What the network's output is added to: ``none``, ``promolecule`` or ``linear``.
+        prior_mean: What the network's output is added to: ``none``, ``promolecule``, ``fitted-promolecule`` or
+            ``linear``.
         prior_arrays: Tables of the prior mean; they travel with the model.
         range: Thresholds from validation snapshots (``largest_total``, ``largest_epistemic``, ...).
         recalibration: Factors on the uncertainties, or None.

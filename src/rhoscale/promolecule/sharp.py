@@ -8,30 +8,26 @@ nothing, because what is subtracted before a refinement is added exactly after i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from rhoscale.density import Density
 from rhoscale.grid import Grid, Shape
 from rhoscale.promolecule.fourier import promolecule_fourier
+from rhoscale.promolecule.radial_basis import BEYOND, form_factors, radial_functions, short_waves, structure_factors
 from rhoscale.promolecule.real_space import promolecule_on_grid
-from rhoscale.promolecule.table import AtomicDensityTable
+from rhoscale.promolecule.table import STEP, AtomicDensityTable
 from rhoscale.refinement import FourierDensity, kinetic_energies, refine
 from rhoscale.system import PseudopotentialIdentity, System
 
-FloatArray = NDArray[np.float64]
 Tables = Mapping[str, AtomicDensityTable]
 
 REACH = 4.5  # Bohr; 4.0 to 6.5 serve alike (Al)
 FUNCTIONS = 14  # radial functions of an element
 SHORT_WAVES = 3.0  # 1/Bohr; waves from here on are fitted, 2.5 to 3.5 serve alike (Al)
-STEP = 0.02  # Bohr
 RIDGE = 1e-8  # of the mean diagonal: keeps the long waves, to which nothing is fitted, from growing
-BEYOND = 2.0  # times the longest fitted wave: up to there the tables are kept from having waves of their own
 
 
 def fit_sharp(
@@ -47,22 +43,19 @@ def fit_sharp(
     """
     elements = sorted(pseudopotentials)
     longest = max(float(np.sqrt(2 * kinetic_energies(d.cell, d.millers).max())) for _, d in labels)
-    functions = _radial_functions()
-    factors = _form_factors(functions, BEYOND * longest)
+    functions = radial_functions(REACH, FUNCTIONS)
+    factors = form_factors(functions, BEYOND * longest)
     size = FUNCTIONS * len(elements)
     normal, right = np.zeros((size, size)), np.zeros(size)
     for system, density in labels:
         wave_numbers = np.sqrt(2 * kinetic_energies(density.cell, density.millers))
         short = wave_numbers > SHORT_WAVES
-        structure = _structure_factors(system, elements, density.millers[short])
+        structure = structure_factors(system, elements, density.millers[short])
         design = (structure[:, :, None] * factors(wave_numbers[short])[:, None, :]).reshape(-1, size)
         normal += (design.conj().T @ design).real
         right += (design.conj().T @ (density.coefficients[short] * system.volume)).real
-    quiet = factors(np.linspace(longest, BEYOND * longest, 200))
     strength = np.trace(normal) / size
-    for e in range(len(elements)):
-        part = slice(e * FUNCTIONS, (e + 1) * FUNCTIONS)
-        normal[part, part] += strength / np.trace(quiet.T @ quiet) * (quiet.T @ quiet)
+    normal += strength * np.kron(np.eye(len(elements)), short_waves(factors, longest))
     solution = np.linalg.solve(normal + RIDGE * strength * np.eye(size), right).reshape(len(elements), FUNCTIONS)
     return {
         e: AtomicDensityTable(pseudopotentials[e], STEP, weights @ functions)
@@ -118,25 +111,3 @@ def sampling_loss(system: System, density: FourierDensity, tables: Tables, spaci
     coarse, exact = density.on_grid(grid.shape), density.on_grid(fine)
     apart = lost(coarse - sharp.on_grid(grid.shape), exact - sharp.on_grid(fine))
     return SamplingLoss(max(grid.spacings), apart, lost(coarse, exact))
-
-
-def _radial_functions() -> FloatArray:
-    """sin(n pi r / R) / (n pi r / R) (1 - (r / R)^2)^3 for n = 1, 2, ... on the tables' mesh [FUNCTIONS, radii]."""
-    r = STEP * np.arange(round(REACH / STEP) + 1)
-    order = np.arange(1, FUNCTIONS + 1)[:, None]
-    return np.asarray(np.sinc(order * r / REACH) * (1.0 - (r / REACH) ** 2) ** 3)
-
-
-def _form_factors(functions: FloatArray, longest: float) -> Callable[[FloatArray], FloatArray]:
-    """Fourier transforms of the radial functions: wave numbers [n], 1/Bohr -> [n, FUNCTIONS]."""
-    r = STEP * np.arange(functions.shape[1])
-    mesh = np.arange(0.0, longest + 0.04, 0.01)
-    shells = 4 * np.pi * STEP * r**2 * functions
-    return CubicSpline(mesh, np.sinc(np.outer(mesh, r) / np.pi) @ shells.T)
-
-
-def _structure_factors(system: System, elements: Sequence[str], millers: NDArray[np.integer]) -> NDArray[np.complex128]:
-    """S_e(G) [n, elements]."""
-    scaled = system.scaled_positions
-    parts = [np.exp(-2j * np.pi * (millers @ scaled[system.species == e].T)).sum(axis=1) for e in elements]
-    return np.stack(parts, axis=1)

@@ -56,8 +56,7 @@ def choose_compute_grid(training: Labelled, held_out: Labelled, spacing: float |
     Raises:
         DatasetError: No grid is fine enough.
     """
-    chosen = [training.snapshots[i] for i in _spread(len(training.snapshots), FITTED)]
-    sharp = fit_sharp([(s.system, s.density) for s in chosen], training.pseudopotentials)
+    sharp = fit_sharp(training.spread(FITTED), training.pseudopotentials)
     cutoff = max(s.density.cutoff for s in training.snapshots)
     label_spacing = float(np.pi / np.sqrt(2.0 * cutoff))
     for candidate in SPACINGS if spacing is None else (spacing,):
@@ -75,8 +74,3 @@ def _losses(
     snapshots: Sequence[Snapshot], sharp: Mapping[str, AtomicDensityTable], spacing: float
 ) -> list[SamplingLoss]:
     return [sampling_loss(s.system, s.density, sharp, spacing) for s in snapshots]
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """At most so many numbers below ``count``, evenly spread."""
-    return sorted({int(i) for i in np.linspace(0, count - 1, min(count, wanted)).round()})

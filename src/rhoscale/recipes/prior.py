@@ -11,8 +11,11 @@ from rhoscale.baselines.linear import LinearBaseline
 from rhoscale.cluster import Cluster
 from rhoscale.errors import ModelError
 from rhoscale.models import TrainedModel
+from rhoscale.models.trained import PRIOR_MEANS
 from rhoscale.promolecule import AtomicDensityTable, Promolecule, promolecule_of_cluster
 from rhoscale.system import System
+
+SUMS_OF_ATOMS = ("promolecule", "fitted-promolecule")
 
 PriorMean = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.floating] | None]
 
@@ -29,19 +32,19 @@ def prior_mean(system: System | Cluster, model: TrainedModel) -> PriorMean:
     if model.prior_mean == "linear":
         baseline = LinearBaseline.from_arrays(model.prior_arrays)  # type: ignore[arg-type]
         return lambda _points, features: baseline.predict(features)
-    if model.prior_mean == "promolecule":
+    if model.prior_mean in SUMS_OF_ATOMS:
         tables = promolecule_tables(model)
         at = promolecule_of_cluster(system, tables) if isinstance(system, Cluster) else Promolecule(system, tables).at
         return lambda points, _features: at(points)
     raise ModelError(
-        f'model "{model.name}" has the prior mean {model.prior_mean!r}; expected none, linear or promolecule; '
+        f'model "{model.name}" has the prior mean {model.prior_mean!r}; expected {", ".join(PRIOR_MEANS)}; '
         f"a newer version of rhoscale may know it"
     )
 
 
 def prior_reach(model: TrainedModel) -> float:
     """Distance beyond which an atom does not act on the prior mean, Bohr, but through the features."""
-    if model.prior_mean != "promolecule":
+    if model.prior_mean not in SUMS_OF_ATOMS:
         return 0.0
     return max(table.cutoff for table in promolecule_tables(model).values())
 

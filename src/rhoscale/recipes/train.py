@@ -22,13 +22,14 @@ from rhoscale.descriptors import DescriptorSpec
 from rhoscale.errors import OutputError
 from rhoscale.models import MeanField, Scaling, TrainedModel, save_trained
 from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
+from rhoscale.promolecule import fit_promolecule
 from rhoscale.recipes import training_data as data
 from rhoscale.recipes.atomic_tables import atomic_tables
 from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, validation_batches
-from rhoscale.recipes.compute_grid import ComputeGrid, choose_compute_grid
+from rhoscale.recipes.compute_grid import FITTED, ComputeGrid, choose_compute_grid
 from rhoscale.recipes.config import config_from, plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate, test_records
-from rhoscale.recipes.prior import promolecule_arrays, promolecule_tables
+from rhoscale.recipes.prior import SUMS_OF_ATOMS, promolecule_arrays, promolecule_tables
 from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.recipes.training_plan import TrainConfig, TransferConfig
 from rhoscale.training import EpochReport, FitResult, FitSettings, ShuffledBatches, fit, second_stage
@@ -95,7 +96,7 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     validation = data.select(store, "validation", validation_batches(store, config.data), config.data.subset)
     calibration = calibration_snapshots(store, config.data)
     spec = data.specification(dict(config.descriptor), labelled)
-    tables = atomic_tables(labelled.pseudopotentials) if config.prior_mean == "promolecule" else None
+    tables = _atoms(config, labelled)
     stage = _stage("stage 1", config, spec, labelled, validation, tables)
     prior_arrays: Mapping[str, NDArray[np.float64]] = {} if tables is None else promolecule_arrays(tables)
     if config.prior_mean == "linear":
@@ -141,6 +142,15 @@ def _prepare_output(output: Path, *, resume: bool, force: bool) -> Path:
     except OSError as error:
         raise OutputError(f"cannot make the folder {work} ({error}); expected a writable place; use --out") from error
     return work
+
+
+def _atoms(config: TrainConfig, labelled: data.Labelled) -> data.Tables | None:
+    """The atomic densities whose sum is the prior mean, or None."""
+    if config.prior_mean == "promolecule":
+        return atomic_tables(labelled.pseudopotentials)
+    if config.prior_mean == "fitted-promolecule":
+        return fit_promolecule(labelled.spread(FITTED), labelled.pseudopotentials)
+    return None
 
 
 def _stage(
@@ -240,7 +250,7 @@ def _second_stage(
     validation = first_stage.validation
     if transfer.validation:
         validation = data.select(store, "validation", transfer.validation)
-    tables = promolecule_tables(model) if model.prior_mean == "promolecule" else None
+    tables = promolecule_tables(model) if model.prior_mean in SUMS_OF_ATOMS else None
     stage = _stage("stage 2", config, spec, labelled, validation, tables)
     if model.prior_mean == "linear":
         stage = _with_baseline(stage, LinearBaseline.from_arrays(model.prior_arrays))  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from rhoscale.models.dense_network import Parameters
 from rhoscale.models.elbo import fourier_modes
 from rhoscale.promolecule import AtomicDensityTable, promolecule
 from rhoscale.recipes.training_plan import MOST_DISTANCES, DataConfig, PosteriorConfig
+from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
 
@@ -56,6 +57,12 @@ class Labelled:
     def content_hash(self) -> str:
         """SHA-256 over the snapshots' hashes in their order."""
         return hashlib.sha256(" ".join(r.snapshot for r in self.records).encode()).hexdigest()
+
+    def spread(self, wanted: int) -> list[tuple[System, FourierDensity]]:
+        """Structures and densities of at most so many snapshots, evenly spread over them."""
+        count = len(self.snapshots)
+        chosen = sorted({int(i) for i in np.linspace(0, count - 1, min(count, wanted)).round()})
+        return [(self.snapshots[i].system, self.snapshots[i].density) for i in chosen]
 
     def about(self) -> dict[str, Any]:
         """What the card says of them."""

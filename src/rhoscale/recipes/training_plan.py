@@ -150,8 +150,9 @@ class TrainConfig:
         data: Snapshots and points.
         descriptor: Values of the descriptor's specification; ``elements`` come from the data if absent.
         network: Size.
-        prior_mean: What the network's output is added to: ``none``, ``promolecule`` (sum of atomic densities), or
-            ``linear`` (ridge regression on the features).
+        prior_mean: What the network's output is added to: ``none``, ``promolecule`` (sum of the densities of isolated
+            atoms), ``fitted-promolecule`` (sum of atomic densities fitted to the training labels) or ``linear`` (ridge
+            regression on the features).
         posterior: Prior, divergence, spread.
         batch: Points of a minibatch.
         steps_per_epoch: Minibatches of an epoch; by default as many as use every point once.
@@ -172,7 +173,7 @@ class TrainConfig:
     data: DataConfig
     descriptor: Mapping[str, Any]
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    prior_mean: Literal["none", "promolecule", "linear"] = "none"
+    prior_mean: Literal["none", "promolecule", "fitted-promolecule", "linear"] = "none"
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
     batch: int = 256
     steps_per_epoch: int | None = None
