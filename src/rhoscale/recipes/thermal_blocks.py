@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator
-from ase.calculators.emt import parameters as emt_elements
 from ase.data import atomic_masses, atomic_numbers
 
 from rhoscale.errors import FormatError, InputError
 from rhoscale.formats.structure_file import write_structure_file
 from rhoscale.formats.structure_npz import read_structure_npz
 from rhoscale.recipes.config import plain
+from rhoscale.sampling.emt import METALS
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import ASE_VERSION, VERSION
+from rhoscale.sampling.tersoff import PARAMETERS as TERSOFF
 from rhoscale.sampling.thermostat import (
     Motion,
     ScaledCalculator,
@@ -35,8 +36,6 @@ from rhoscale.units import BOHR_PER_ANGSTROM
 
 CHECKPOINT_EVERY = 50  # steps
 RECORDS = 20  # times at which the temperature is noted
-TERSOFF = "rhoscale.sampling.tersoff:Tersoff1989"  # compiled; "tersoff" is ASE's, the same potential
-TERSOFF_ELEMENTS = {"C", "Si", "Ge"}
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,13 @@ def default_forces(elements: tuple[str, ...]) -> str:
     Raises:
         InputError: None does.
     """
-    if set(elements) <= set(emt_elements):
+    if set(elements) <= set(METALS):
         return "emt"
-    if set(elements) <= TERSOFF_ELEMENTS:
-        return TERSOFF
+    if set(elements) <= set(TERSOFF):
+        return "tersoff"
     raise InputError(
         f"no classical potential here knows {', '.join(elements)} together; expected elements of EMT "
-        f"({', '.join(sorted(emt_elements))}) or of Tersoff (C, Si, Ge); name an ASE calculator: "
+        f"({', '.join(METALS)}) or of Tersoff ({', '.join(TERSOFF)}); name an ASE calculator: "
         f"--forces package.module:Class"
     )
 

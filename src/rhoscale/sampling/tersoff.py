@@ -9,73 +9,49 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
-from ase.data import atomic_numbers
-from ase.neighborlist import neighbor_list
 from numba import njit
 from numpy.typing import NDArray
 
-from rhoscale.errors import InputError
-from rhoscale.sampling.forces import tersoff_1989
+from rhoscale.sampling.compiled import CompiledCalculator
+from rhoscale.sampling.verlet_list import NearPairs, VerletList
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
-SKIN = 0.4  # Angstrom that neighbours are listed beyond the cutoff, so that a list serves many steps
+SKIN = 0.4  # Angstrom
+
+# Tables I and III: A, B (eV), lambda, mu (1/Angstrom), beta, n, c, d, h, R, S (Angstrom).
+PARAMETERS = {
+    "C": (1393.6, 346.74, 3.4879, 2.2119, 1.5724e-7, 0.72751, 3.8049e4, 4.3484, -0.57058, 1.8, 2.1),
+    "Si": (1830.8, 471.18, 2.4799, 1.7322, 1.1000e-6, 0.78734, 1.0039e5, 16.217, -0.59825, 2.7, 3.0),
+    "Ge": (1769.0, 419.23, 2.4451, 1.7047, 9.0166e-7, 0.75627, 1.0643e5, 15.652, -0.43884, 2.8, 3.1),
+}
+CHI = {frozenset(("C", "Si")): 0.9776, frozenset(("Si", "Ge")): 1.00061}
 
 
-class Tersoff1989(Calculator):
-    """Energies and forces of C, Si, Ge with the parameters of 1989, those of :func:`tersoff_1989`."""
+def pair_parameters(i: str, j: str) -> tuple[float, float, float, float, float, float]:
+    """A, chi B (eV), lambda, mu (1/Angstrom), R, S (Angstrom) of a pair: geometric means, of exponents arithmetic."""
+    a, b = PARAMETERS[i], PARAMETERS[j]
+    A, B, R, S = ((a[m] * b[m]) ** 0.5 for m in (0, 1, 9, 10))
+    return A, B * CHI.get(frozenset((i, j)), 1.0), 0.5 * (a[2] + b[2]), 0.5 * (a[3] + b[3]), R, S
 
-    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012 - as ASE's base class has it
+
+class Tersoff1989(CompiledCalculator):
+    """Energies and forces of C, Si, Ge and their alloys with the parameters of 1989."""
 
     def __init__(self) -> None:
-        super().__init__()
-        table = tersoff_1989().parameters
-        self.elements = sorted({elements[0] for elements in table})
-        pairs = [[table[a, b, b] for b in self.elements] for a in self.elements]
-        self._pair = np.array([[(p.A, p.B, p.lambda1, p.lambda2, p.R, p.D) for p in row] for row in pairs])
-        self._own = np.array([(p.beta, p.n, p.c, p.d, p.h) for p in (pairs[i][i] for i in range(len(pairs)))])
-        self._reach = float((self._pair[..., 4] + self._pair[..., 5]).max())
-        self._kind_of_number = np.full(len(atomic_numbers), -1)
-        self._kind_of_number[[atomic_numbers[e] for e in self.elements]] = np.arange(len(self.elements))
-        self._listed: tuple[Atoms, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None
+        elements = tuple(PARAMETERS)
+        self._own = np.array([PARAMETERS[e][4:9] for e in elements])
+        pairs = np.array([[pair_parameters(a, b) for b in elements] for a in elements])
+        inner, outer = pairs[..., 4].copy(), pairs[..., 5].copy()
+        pairs[..., 4], pairs[..., 5] = 0.5 * (inner + outer), 0.5 * (outer - inner)
+        self._pair = pairs
+        super().__init__(elements, VerletList(float(outer.max()), SKIN, twice=True))
 
-    def calculate(
-        self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
-    ) -> None:
-        """Evaluate energy and forces.
-
-        Raises:
-            InputError: An element has no parameters.
-        """
-        super().calculate(atoms, properties, system_changes)
-        assert atoms is not None
-        begins, neighbours, images = self._neighbours(atoms)
-        kinds = self._kind_of_number[atoms.numbers]
-        shifts = images @ atoms.cell.array
-        energy, forces = _energy_and_forces(atoms.positions, kinds, begins, neighbours, shifts, self._pair, self._own)
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
-
-    def _neighbours(self, atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        if (self._kind_of_number[atoms.numbers] < 0).any():
-            strange = sorted(set(atoms.get_chemical_symbols()) - set(self.elements))
-            raise InputError(
-                f"Tersoff's potential has no parameters for {', '.join(strange)}; expected {', '.join(self.elements)}; "
-                f"choose another potential"
-            )
-        if self._listed is not None:
-            then, *lists = self._listed
-            same = len(then) == len(atoms) and np.array_equal(then.cell.array, atoms.cell.array)
-            if same and (((atoms.positions - then.positions) ** 2).sum(axis=1) < (0.5 * SKIN) ** 2).all():
-                return lists[0], lists[1], lists[2]
-        first, second, images = neighbor_list("ijS", atoms, self._reach + SKIN)
-        begins = np.searchsorted(first, np.arange(len(atoms) + 1))
-        self._listed = (atoms.copy(), begins, second, images)
-        return begins, second, images
+    def evaluate(self, positions: FloatArray, codes: IntArray, near: NearPairs) -> tuple[float, FloatArray]:
+        """Energy and forces of atoms; see the module."""
+        return _energy_and_forces(positions, codes, near.begins, near.second, near.shifts, self._pair, self._own)
 
 
 @njit(cache=True, nogil=True)
