@@ -117,11 +117,14 @@ def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-64])
 
 
-def lose_key(key: str) -> Callable[[Path], None]:
+def lose_key(key: str, array: str = "", instead: object = None) -> Callable[[Path], None]:
     def lose(store: Path) -> None:
-        header = json.loads((store / "zarr.json").read_text())
+        file = store / array / "zarr.json"
+        header = json.loads(file.read_text())
         del header["attributes"][key]
-        (store / "zarr.json").write_text(json.dumps(header))
+        if instead is not None:
+            header["attributes"][key] = instead
+        file.write_text(json.dumps(header))
 
     return lose
 
@@ -137,9 +140,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "header of density": lambda store: (store / "density" / "zarr.json").write_text("{"),
     "half a header": lambda store: truncate(store / "zarr.json"),
     "header of another kind": lambda store: (store / "zarr.json").write_text("[1, 2]"),
+    "positions without a chunk": lambda store: largest_chunk(store, "positions").unlink(),
+    "no scale_factor": lose_key("scale_factor", "density"),
+    "a word as scale_factor": lose_key("scale_factor", "density", "one"),
     "no plan": lose_key("plan"),
     "no elements": lose_key("elements"),
     "no factor": lose_key("charge_factor"),
+    "no electrons": lose_key("electrons"),
+    "no pseudopotentials": lose_key("pseudopotentials"),
+    "no words": lose_key("what"),
 }
 
 
@@ -157,6 +166,12 @@ def test_a_damaged_store_is_refused(store: Path, tmp_path: Path, command: Comman
         assert code == 2, text
         assert "expected the whole store as it was written; copy it again or predict again" in text
     assert not picture.exists()
+
+
+def test_a_damaged_pseudopotential_of_a_store_is_refused(store: Path, tmp_path: Path, command: Command) -> None:
+    lose_key("pseudopotentials", instead={"Al": {"element": "Al"}})(store)
+    code, text = command("compare", store, reference(tmp_path / "r.npz"))
+    assert (code, "its pseudopotentials are damaged ('name'); expected the whole store" in text) == (2, True), text
 
 
 def test_a_store_of_another_format_says_what_to_do(store: Path) -> None:
@@ -214,6 +229,18 @@ def test_draws_and_seeds_count_from_zero(
 def test_an_impossible_spacing_says_what_is_possible(spacing: float) -> None:
     with pytest.raises(InputError, match=r"spacing of .* Bohr; expected a positive number of Bohr, at least 0.02 .*;"):
         Grid.from_spacing(CELL.cell, spacing)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("out", ["a.zarr", "a.cube"])
+def test_a_grid_finer_than_any_density_is_refused_before_anything_is_written(
+    toy_model: Path, tmp_path: Path, command: Command, out: str, dry: tuple[str, ...]
+) -> None:
+    write(tmp_path / "al.extxyz", to_atoms(CELL))
+    words = ("predict", tmp_path / "al.extxyz", "--model", toy_model, "--out", tmp_path / out, *dry)
+    code, text = command(*words, "--shape", 100000, 100000, 100000)
+    assert (code, "Bohr apart; expected at least 0.02 Bohr" in text) == (2, True), text
+    assert [file.name for file in tmp_path.iterdir()] == ["al.extxyz"]
 
 
 @pytest.mark.parametrize("shape", [(0, 9, 9), (9, -1, 9)])

@@ -31,6 +31,8 @@ CELL = np.array([[9.0, 0.3, 0.0], [-0.5, 8.0, 0.2], [0.1, 0.7, 10.0]])
 SYSTEM = System(CELL, [[0.1, 0.2, 0.3], [4.0, 4.1, 5.2]], ["Al", "Al"])
 RECIPROCAL = 2 * np.pi * np.linalg.inv(CELL).T
 ELECTRONS = 6.0
+IDENTITY = PseudopotentialIdentity("Al", "GTH-PBE-q3", 3.0, "a" * 64)
+ABOUT = {"electrons": ELECTRONS, "what": "a field for tests", "pseudopotentials": {"Al": IDENTITY.to_dict()}}
 MEAN = ELECTRONS / SYSTEM.volume
 
 
@@ -51,8 +53,7 @@ def mistaken(points: np.ndarray) -> PointPrediction:
 def reference_snapshot() -> Snapshot:
     grid = Grid(CELL, (15, 15, 15))
     density = FourierDensity.from_density(Density(grid, truth(grid.points()).reshape(grid.shape)), 2.0)
-    identity = PseudopotentialIdentity("Al", "GTH-PBE-q3", 3.0, "a" * 64)
-    return Snapshot(SYSTEM, density, ELECTRONS, {"Al": identity})
+    return Snapshot(SYSTEM, density, ELECTRONS, {"Al": IDENTITY})
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def prediction(tmp_path: Path) -> Path:
         SYSTEM, Grid(CELL, (12, 13, 14)), Workload(1), model="m", model_hash="0" * 64, output_shape=(20, 20, 20)
     )
     place = tmp_path / "p.zarr"
-    store = PredictionStore.create(place, plan, SYSTEM, {"electrons": ELECTRONS, "what": "a test"})
+    store = PredictionStore.create(place, plan, SYSTEM, ABOUT)
     run_local(plan, partial(predict_tile, plan=plan, predict_points=mistaken), store)
     totals = FieldTotals.from_tiles(store.statistics(), plan.grid.volume_element)
     store.finish(charge_factor(totals.electrons, ELECTRONS), {})

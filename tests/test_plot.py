@@ -21,14 +21,14 @@ from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.verdict import FieldTotals
 from rhoscale.recipes.plot import panels_of, plot
 from rhoscale.report.slices import Plane
-from test_compare import CELL, ELECTRONS, SYSTEM, mistaken, truth, write_reference
+from test_compare import ABOUT, CELL, ELECTRONS, SYSTEM, mistaken, truth, write_reference
 
 
 @pytest.fixture
 def prediction(tmp_path: Path) -> Path:
     plan = plan_prediction(SYSTEM, Grid(CELL, (12, 13, 14)), Workload(1), model="m", model_hash="0" * 64)
     place = tmp_path / "p.zarr"
-    store = PredictionStore.create(place, plan, SYSTEM, {"electrons": ELECTRONS, "what": "a field for tests"})
+    store = PredictionStore.create(place, plan, SYSTEM, ABOUT)
     run_local(plan, partial(predict_tile, plan=plan, predict_points=mistaken), store)
     totals = FieldTotals.from_tiles(store.statistics(), plan.grid.volume_element)
     store.finish(charge_factor(totals.electrons, ELECTRONS), {})

@@ -20,12 +20,12 @@ from ase.io import write
 import rhoscale
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.cli.app import main
-from rhoscale.errors import OutputError
+from rhoscale.errors import InputError, OutputError
 from rhoscale.formats import read_density_file
 from rhoscale.models import load_trained, save_trained
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.recipes.compare import refuse_other_structure
-from rhoscale.recipes.predict import PredictConfig, predict
+from rhoscale.recipes.predict import PredictConfig, predict, refuse_small_memory
 from rhoscale.system import PseudopotentialIdentity
 from toy_model import ENGINE, thermal_aluminium, toy_snapshot
 
@@ -265,11 +265,8 @@ BAD_OPTIONS = {
     "no such model": (["-m", "al-nonsense"], 'there is no model "al-nonsense"'),
     "wrong suffix": (["-o", "a.png"], "no format that can be written"),
     "no such folder": (["-o", "nowhere/a.zarr"], "there is no folder"),
-    "more than the memory": (
-        ["-o", "a.cube", "--shape", "9999", "9999", "9999"],
-        "GiB of memory on this grid but the machine has",
-    ),
     "too fine": (["--spacing", "1e-9"], "at least 0.02"),
+    "too many points": (["--shape", "100000", "9", "9"], "at least 0.02"),
     "shape and spacing": (["--shape", "9", "9", "9", "--spacing", "0.5"], "expected one"),
     "negative spacing": (["--spacing", "-1"], "positive number of Bohr"),
     "empty grid": (["--shape", "0", "9", "9"], "three positive numbers"),
@@ -282,6 +279,11 @@ BAD_OPTIONS = {
     "no pseudopotentials": (["--pseudopotentials", "nowhere"], "no pseudopotential folder"),
     "usage": (["--colour", "blue"], "No such option"),
 }
+
+
+def test_a_density_file_must_fit_the_memory() -> None:
+    with pytest.raises(InputError, match=r"a.cube needs .* GiB of memory on this grid but the machine has"):
+        refuse_small_memory(Path("a.cube"), 2**60)
 
 
 @pytest.mark.parametrize("kind", BAD_OPTIONS)

@@ -68,7 +68,8 @@ def make_plan(shape: tuple[int, int, int] = (20, 18, 21), **options: object) -> 
 
 
 def predicted(plan: PredictionPlan, place: Path | None = None, threads: int = 1) -> PredictionStore:
-    store = PredictionStore.create(place or MemoryStore(), plan, SYSTEM, {"electrons": 7.0})
+    about = {"electrons": 7.0, "pseudopotentials": {}, "what": "waves"}
+    store = PredictionStore.create(place or MemoryStore(), plan, SYSTEM, about)
     run_local(plan, partial(predict_tile, plan=plan, predict_points=waves), store, threads=threads)
     totals = FieldTotals.from_tiles(store.statistics(), plan.grid.volume_element)
     store.finish(charge_factor(totals.electrons, 7.0), {"totals": totals.to_dict()})

@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from rhoscale.errors import InputError
+if TYPE_CHECKING:  # torch takes a second to import; help and wrong words do without
+    from rhoscale.recipes.predict import PredictConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -54,39 +56,34 @@ def run(
 ) -> None:
     """Predict the electron density of a structure, with a map of its uncertainty; safe to interrupt."""
     from rhoscale.prediction.plan import GIB
-    from rhoscale.recipes.field import Request, usable_cores
-    from rhoscale.recipes.predict import PredictConfig, predict, prepare
+    from rhoscale.recipes.field import Request
+    from rhoscale.recipes.predict import PredictConfig
 
-    for name, count in (("threads", threads), ("workers", workers)):
-        if count is not None and count < 1:
-            raise InputError(f"--{name} {count}; expected at least 1; leave it out to use all cores")
-    if retries < 0:
-        raise InputError(f"--retries {retries}; expected 0 or more; 0 gives up at the first failure of a tile")
     request = Request(shape, spacing, uncertainty, draws, seed, memory * GIB)
     types = None if elements is None else tuple(elements.split(","))
     config = PredictConfig(
-        structure=structure,
-        model=model,
-        output=out,
-        request=request,
-        pseudopotentials=pseudopotentials,
-        threads=threads,
-        workers=workers,
-        scheduler=scheduler,
-        retries=retries,
-        force=force,
-        elements=types,
+        structure, model, out, request, pseudopotentials, threads, workers, scheduler, retries, force, types
     )
-    if dry_run:
-        plan = prepare(config, with_speed=True).plan
-        at_a_time = threads or workers or usable_cores()
-        seconds = plan.estimated_seconds(at_a_time) or 0.0
-        if as_json:
-            typer.echo(json.dumps({"plan": plan.to_dict(), "estimated_seconds": seconds}, indent=2))
-        else:
-            typer.echo(f"{plan}\ntime          about {_duration(seconds)} with {at_a_time} tiles at a time")
-        return
-    with _bar(out.name) as progress:
+    (_show_plan if dry_run else _predict)(config, as_json=as_json)
+
+
+def _show_plan(config: PredictConfig, *, as_json: bool) -> None:
+    from rhoscale.recipes.field import usable_cores
+    from rhoscale.recipes.predict import prepare
+
+    plan = prepare(config, with_speed=True).plan
+    at_a_time = config.threads or config.workers or usable_cores()
+    seconds = plan.estimated_seconds(at_a_time) or 0.0
+    if as_json:
+        typer.echo(json.dumps({"plan": plan.to_dict(), "estimated_seconds": seconds}, indent=2))
+    else:
+        typer.echo(f"{plan}\ntime          about {_duration(seconds)} with {at_a_time} tiles at a time")
+
+
+def _predict(config: PredictConfig, *, as_json: bool) -> None:
+    from rhoscale.recipes.predict import predict
+
+    with _bar(config.output.name) as progress:
         report = predict(config, progress=progress)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))

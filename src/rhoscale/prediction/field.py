@@ -73,7 +73,7 @@ class StoredField:
     @property
     def charge_factor(self) -> float:
         """What the model's raw values were multiplied with, so that they integrate to the electron count."""
-        return float(self.store.attributes["charge_factor"])
+        return self.store.number("charge_factor")
 
     @property
     def aleatoric(self) -> StoredField:
@@ -121,7 +121,7 @@ class StoredField:
 
     def _block(self, name: str, start: Shape, stop: Shape) -> Float32Array:
         plan, array = self.store.plan, self.store.array(name)
-        factor = float(array.attrs["scale_factor"])  # type: ignore[arg-type]
+        factor = self.store.number("scale_factor", name)
         if self.shape == plan.compute_shape:
             i, j, k = (slice(a, b) for a, b in zip(start, stop, strict=True))
             return np.asarray(self.store.read(name, (i, j, k)).astype(np.float64) * factor, dtype=np.float32)

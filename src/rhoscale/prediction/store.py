@@ -16,12 +16,12 @@ from zarr.abc.store import Store
 from zarr.codecs import BloscCodec
 
 from rhoscale.descriptors.neighbours import CellList, periodic_cell_list
-from rhoscale.errors import FormatError, OutputError
+from rhoscale.errors import FormatError, OutputError, StructureError
 from rhoscale.prediction.one_tile import TilePrediction
 from rhoscale.prediction.plan import GIB, PredictionPlan
 from rhoscale.prediction.statistics import BINS, QUANTITIES, STATISTICS, bin_edges
 from rhoscale.promolecule import AtomicDensityTable
-from rhoscale.system import System
+from rhoscale.system import PseudopotentialIdentity, System
 
 FORMAT = "rhoscale-prediction-3"
 DEVIATIONS = ("aleatoric", "epistemic")
@@ -117,6 +117,37 @@ class PredictionStore:
         """What the store says about itself."""
         return dict(self.group.attrs.asdict())
 
+    def attribute(self, key: str, array: str | None = None) -> Any:
+        """One thing that the store, or an array of it, says about itself.
+
+        Raises:
+            FormatError: It does not say it.
+        """
+        said = self.attributes if array is None else self.array(array).attrs.asdict()
+        if key not in said:
+            raise FormatError(f"{self.location}: {array or 'the store'} does not say its {key}; {_WHOLE}")
+        return said[key]
+
+    @property
+    def pseudopotentials(self) -> dict[str, PseudopotentialIdentity]:
+        """Identity for each element that was predicted.
+
+        Raises:
+            FormatError: The store does not say them.
+        """
+        said = self.attribute("pseudopotentials")
+        try:
+            return {str(e): PseudopotentialIdentity.from_dict(p) for e, p in said.items()}
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise FormatError(f"{self.location}: its pseudopotentials are damaged ({error}); {_WHOLE}") from error
+
+    def number(self, key: str, array: str | None = None) -> float:
+        """As :meth:`attribute`, for a number."""
+        value = self.attribute(key, array)
+        if not isinstance(value, int | float) or not np.isfinite(value):
+            raise FormatError(f"{self.location}: {array or 'the store'} has the {key} {value!r}; {_WHOLE}")
+        return float(value)
+
     @property
     def complete(self) -> bool:
         """Whether every tile is there and the result was rescaled and judged."""
@@ -124,10 +155,19 @@ class PredictionStore:
 
     @property
     def system(self) -> System:
-        """The structure that was predicted."""
-        elements = np.array(self.attributes["elements"])
-        species = elements[self.read("species", slice(None))]
-        return System(np.array(self.plan.cell), self.read("positions", slice(None)), species)
+        """The structure that was predicted.
+
+        Raises:
+            FormatError: Its atoms are not those that were planned: a lost chunk reads as zeros.
+        """
+        try:
+            species = np.array(self.elements)[self.read("species", slice(None))]
+            found = System(np.array(self.plan.cell), self.read("positions", slice(None)), species)
+        except (StructureError, IndexError) as error:
+            raise FormatError(f"{self.location}: positions or species are damaged ({error}); {_WHOLE}") from error
+        if found.content_hash() != self.plan.structure:
+            raise FormatError(f"{self.location}: a part of positions or species is missing; {_WHOLE}")
+        return found
 
     def array(self, name: str) -> zarr.Array[Any]:
         """One array of the store.
@@ -169,7 +209,10 @@ class PredictionStore:
             return {}
         arrays = {e: self.array(f"sharp/{e}") for e in self.elements}
         values = {e: self.read(f"sharp/{e}", slice(None)) for e in arrays}
-        return {e: AtomicDensityTable.from_parts(values[e], dict(a.attrs)) for e, a in arrays.items()}
+        try:
+            return {e: AtomicDensityTable.from_parts(values[e], dict(a.attrs)) for e, a in arrays.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{self.location}: its sharp part is damaged ({error}); {_WHOLE}") from error
 
     def cell_list(self) -> CellList:
         """The sorted atoms; of a store on disk their arrays are mapped, so only what is touched is read."""
@@ -182,7 +225,7 @@ class PredictionStore:
             origin=np.zeros(3),
             heights=1.0 / np.linalg.norm(inverse, axis=0),
             volume=float(abs(np.linalg.det(cell))),
-            counts=np.array(self.array("cell_list/starts").attrs["bins"], dtype=np.int64),
+            counts=np.array(self.attribute("bins", "cell_list/starts"), dtype=np.int64),
             starts=starts,
             positions=self._mapped("cell_list/positions"),
             order=self._mapped("cell_list/order"),
@@ -264,7 +307,8 @@ class PredictionStore:
 
 def _keys(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """Attributes that every store has, and those of a finished one."""
-    return ("complete", "elements", "plan", *(("charge_factor",) if attributes.get("complete") else ()))
+    finished = ("charge_factor", "electrons", "pseudopotentials", "what") if attributes.get("complete") else ()
+    return ("complete", "elements", "plan", *finished)
 
 
 def refuse_small_disk(target: Path, needed: int) -> None:

@@ -128,7 +128,7 @@ def _pair_from_store(field: StoredField, truth: DensityFile) -> Pair:
     if field.store.plan.uncertainty:
         aleatoric, epistemic = (f[:] / field.charge_factor for f in (field.aleatoric, field.epistemic))
     raw = Density(truth.density.grid, field[:].astype(np.float64) / field.charge_factor)
-    electrons = truth.electrons or float(field.store.attributes["electrons"])
+    electrons = truth.electrons or field.store.number("electrons")
     return Pair(truth.system, truth.density, electrons, raw, aleatoric, epistemic, truth.note)
 
 
@@ -144,10 +144,8 @@ def refuse_other_reference(field: StoredField, reference: Path, truth: DensityFi
         InputError: Structure, pseudopotentials or electrons differ.
     """
     refuse_other_structure(field.store.system, truth.system)
-    values = field.store.attributes.get("pseudopotentials")
-    known = None if values is None else {str(e): PseudopotentialIdentity.from_dict(p) for e, p in values.items()}
-    refuse_other_potentials(known, potentials_of(reference))
-    refuse_other_electrons(truth.density.integral(), float(field.store.attributes["electrons"]))
+    refuse_other_potentials(field.store.pseudopotentials, potentials_of(reference))
+    refuse_other_electrons(truth.density.integral(), field.store.number("electrons"))
 
 
 def potentials_of(path: Path) -> Identities | None:

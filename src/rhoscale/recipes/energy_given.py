@@ -70,9 +70,8 @@ def _read_store(path: Path, memory: float) -> GivenDensity:
             f"{path} has {stored.grid.size} points, {needed / GIB:.3g} GiB in memory; expected at most "
             f"{memory / GIB:g} GiB, for a cell that a DFT program can take; give a smaller cell, or raise --memory"
         )
-    identities = stored.store.attributes["pseudopotentials"]
-    known = {str(e): PseudopotentialIdentity.from_dict(p) for e, p in identities.items()}
-    return GivenDensity(stored.store.system, FourierDensity.from_density(stored.density(), np.inf), known)
+    store = stored.store
+    return GivenDensity(store.system, FourierDensity.from_density(stored.density(), np.inf), store.pseudopotentials)
 
 
 def refuse_density_of_another(given: GivenDensity, system: System, density: Path, structure: Path) -> None:

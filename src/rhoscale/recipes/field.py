@@ -17,7 +17,8 @@ from zarr.storage import MemoryStore
 
 from rhoscale import __version__
 from rhoscale.descriptors import describer, spec_from_dict
-from rhoscale.grid import Grid, Shape
+from rhoscale.errors import InputError
+from rhoscale.grid import SMALLEST_SPACING, Grid, Shape
 from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import charge_factor
 from rhoscale.prediction.attempts import RETRIES, Predict
@@ -140,7 +141,9 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
     refuse_unknown_elements(system, model.pseudopotentials, model.name)
     refuse_overlaps(system, model.range.get("smallest_distance"))
     output = choose_grid(system.cell, request.shape, request.spacing)
-    if output is None and model.label_spacing is not None:
+    if output is not None:
+        _refuse_too_fine(output)
+    elif model.label_spacing is not None:
         output = Grid.from_spacing(system.cell, model.label_spacing)
     spec = spec_from_dict(model.descriptor_spec)
     describer(_one_of_each(system), spec)
@@ -160,6 +163,17 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
         density_step=rounding_step(system.electrons(model.pseudopotentials) / system.volume),
         memory=request.memory,
     )
+
+
+def _refuse_too_fine(grid: Grid) -> None:
+    """A shape is held to the bound of a spacing; the disk says nothing, for stores keep the compute grid alone."""
+    if min(grid.spacings) < SMALLEST_SPACING:
+        most = np.floor(np.linalg.norm(grid.cell, axis=1) / SMALLEST_SPACING).astype(int)
+        raise InputError(
+            f"{' x '.join(map(str, grid.shape))} points of the output grid are {min(grid.spacings):.3g} Bohr apart; "
+            f"expected at least {SMALLEST_SPACING} Bohr (a valence density has no finer waves), which is at most "
+            f"{' x '.join(map(str, most))} points in this cell; ask for fewer"
+        )
 
 
 def about(system: System, model: TrainedModel) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def plot(
     panels = panels_of(field, plane, None if truth is None else truth.density)
     title = f"{system.formula}, model {field.store.plan.model}: plane at {plane.position:.3f} a{axis + 1}\n"
     with whole_file(output, force=force) as file:
-        draw_slices(file, system, plane, panels, title + str(field.store.attributes["what"]))
+        draw_slices(file, system, plane, panels, title + str(field.store.attribute("what")))
     return plane
 
 

@@ -44,8 +44,14 @@ class PredictConfig:
         request: Grid, uncertainty, memory.
         pseudopotentials: Folder of UPF files that the density is meant for, to be checked against the model's.
         threads: Tiles at a time; by default all cores that may be used.
+        workers: Worker processes of this machine (Dask) in place of threads.
+        scheduler: Or the address of a Dask scheduler.
+        retries: How often a tile that fails is tried again.
         force: Replace an existing output.
         elements: Elements of the types 1, 2, ... of a LAMMPS file that does not name them.
+
+    Raises:
+        InputError: A count is impossible, or more than one of threads, workers and scheduler is given.
     """
 
     structure: Path
@@ -59,6 +65,17 @@ class PredictConfig:
     retries: int = RETRIES
     force: bool = False
     elements: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, count in (("threads", self.threads), ("workers", self.workers)):
+            if count is not None and count < 1:
+                raise InputError(f"--{name} {count}; expected at least 1; leave it out to use all cores")
+        if self.retries < 0:
+            raise InputError(f"--retries {self.retries}; expected 0 or more; 0 gives up at the first failure of a tile")
+        if sum(given is not None for given in (self.threads, self.workers, self.scheduler)) > 1:
+            raise InputError(
+                "more than one of threads, workers and scheduler is given; expected one; leave the others out"
+            )
 
 
 @dataclass(frozen=True)
@@ -106,8 +123,6 @@ def prepare(config: PredictConfig, *, with_speed: bool = False) -> PreparedPredi
         RhoscaleError: Of the kind that fits what is wrong with a file, an option or the structure.
     """
     _check_output_name(config.output)
-    if sum(given is not None for given in (config.threads, config.workers, config.scheduler)) > 1:
-        raise InputError("more than one of threads, workers and scheduler is given; expected one; leave the others out")
     system = read_structure(config.structure, config.elements)
     model, model_hash = load_with_hash(config.model)
     plan = plan_field(system, model, model_hash, config.request)
@@ -135,7 +150,7 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     store = open_or_create(place, plan, system, model, force=config.force or not as_store)
     with _runner(config) as run:
         summary = predict_field(plan, system, model, store, retries=config.retries, progress=progress, run=run)
-    what = str(store.attributes["what"])
+    what = str(store.attribute("what"))
     if not as_store:
         density = StoredField(store, plan.output_grid).density()
         comment = f"rhoscale, model {plan.model}: {what}, electrons per Bohr^3"
