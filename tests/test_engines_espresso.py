@@ -108,6 +108,27 @@ def test_one_point_may_take_the_place_of_a_mesh() -> None:
         replace(one, kmesh=(2, 2, 2))
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cutoff": 0.0}, "cutoff = 0.0; expected a positive number; change it"),
+        ({"cutoff": np.inf}, "cutoff = inf, .*; expected finite numbers, .*; change them"),
+        ({"convergence": np.nan}, "convergence = nan; expected a positive number; change it"),
+        ({"density_cutoff": -1.0}, "density_cutoff = -1.0; expected a positive number; change it"),
+        ({"max_iterations": 0}, "max_iterations = 0; expected a positive number; change it"),
+        ({"width": -0.1}, "width = -0.1 .*; expected finite numbers, the width 0 or more; change them"),
+        ({"width": np.nan}, "width = nan .*; expected finite numbers, the width 0 or more; change them"),
+        ({"smearing": "hot"}, "smearing = 'hot'; expected one of fermi-dirac, .*; choose one"),
+        ({"kmesh": (0, 1, 1)}, r"kmesh = \(0, 1, 1\) .*; expected three counts of 1 or more .*; change them"),
+        ({"kshift": (0, 2, 0)}, r"kshift = \(0, 2, 0\); expected three counts .* shifts of 0 or 1; change them"),
+        ({"kpoint": (0.25, 0.25)}, r"kpoint = \(0.25, 0.25\); expected three finite numbers; change it"),
+    ],
+)
+def test_impossible_settings_say_what_is_possible(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(GAMMA, **values)
+
+
 def program(tmp_path: Path, script: str) -> Path:
     """A shell script in the place of pw.x; $SAVE is the folder where results belong, $RECORDED holds real ones."""
     path = tmp_path / "pw.x"

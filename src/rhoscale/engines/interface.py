@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,6 +34,9 @@ class DFTSettings:
             density is within 0.005 % (L1 per electron) of its limit and the energy within 1e-8 for each atom.
         density_cutoff: Sphere in which the density's coefficients are kept.
         max_iterations: Cycles after which the run counts as failed.
+
+    Raises:
+        InputError: A value is impossible.
     """
 
     cutoff: float
@@ -47,13 +51,30 @@ class DFTSettings:
 
     def __post_init__(self) -> None:
         if self.smearing not in SMEARINGS:
-            raise InputError(f"smearing {self.smearing!r} is unknown; expected one of {', '.join(SMEARINGS)}")
-        if not (self.cutoff > 0 and self.width >= 0 and self.convergence > 0 and self.density_cutoff > 0):
-            raise InputError(f"cutoffs, width and convergence must be positive; got {self}")
-        if min(self.kmesh) < 1 or not set(self.kshift) <= {0, 1}:
-            raise InputError(f"k-mesh {self.kmesh} with shift {self.kshift}: expected counts >= 1 and shifts of 0 or 1")
+            raise InputError(f"smearing = {self.smearing!r}; expected one of {', '.join(SMEARINGS)}; choose one")
+        for key in ("cutoff", "convergence", "density_cutoff", "max_iterations"):
+            if not getattr(self, key) > 0:
+                raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change it")
+        if not (self.width >= 0 and max(self.cutoff, self.width, self.convergence) < math.inf):
+            raise InputError(
+                f"cutoff = {self.cutoff}, width = {self.width} and convergence = {self.convergence} Hartree; expected "
+                f"finite numbers, the width 0 or more; change them"
+            )
+        self._check_sampling()
+
+    def _check_sampling(self) -> None:
+        if len(self.kmesh) != 3 or min(self.kmesh) < 1 or len(self.kshift) != 3 or not set(self.kshift) <= {0, 1}:
+            raise InputError(
+                f"kmesh = {self.kmesh} with kshift = {self.kshift}; expected three counts of 1 or more and three "
+                f"shifts of 0 or 1; change them"
+            )
         if self.kpoint is not None and (self.kmesh != (1, 1, 1) or any(self.kshift)):
-            raise InputError(f"got the k-point {self.kpoint} and a mesh {self.kmesh}; expected one of them")
+            raise InputError(
+                f"kpoint = {self.kpoint} and kmesh = {self.kmesh}, shift {self.kshift}; expected one of them; leave "
+                f"kpoint out, or the mesh"
+            )
+        if self.kpoint is not None and (len(self.kpoint) != 3 or not all(map(math.isfinite, self.kpoint))):
+            raise InputError(f"kpoint = {self.kpoint}; expected three finite numbers; change it")
 
     @property
     def gamma_only(self) -> bool:
