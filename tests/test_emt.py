@@ -1,4 +1,4 @@
-"""Laws of the compiled EMT: ASE's energies and forces; forces derive from the energy; a list of pairs changes no bit."""
+"""Laws of the compiled EMT: ASE's energies and forces; forces derive from the energy; a kept list changes no bit."""
 
 from collections.abc import Callable
 

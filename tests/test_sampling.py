@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from ase import units
 from ase.calculators.calculator import Calculator, all_changes
+from ase.md.nose_hoover_chain import NoseHooverChainNVT
 
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import InputError, StructureError
+from rhoscale.sampling.chain import NoseHooverChain
+from rhoscale.sampling.compiled import changes
 from rhoscale.sampling.decorrelation import autocorrelation, density_waves, integrated_time, overlap
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import Schedule, Stage, thermalise
@@ -82,6 +85,22 @@ def test_a_chain_over_springs_has_the_temperature_in_motion_and_in_the_springs()
     stored = (SPRINGS * (motion.frames[50:] - motion.frames[0]) ** 2).sum(axis=(1, 2))
     assert motion.kinetic[50:].mean() == pytest.approx(600.0, rel=0.03)
     assert stored.mean() / (3 * 31 * units.kB) == pytest.approx(600.0, rel=0.03)
+
+
+def test_steps_are_those_of_ase() -> None:
+    start = at_rest(ALUMINIUM, draw_momenta(masses(ALUMINIUM), 1200.0, np.random.default_rng(1)), 3)
+    states = []
+    for kind in (NoseHooverChain, NoseHooverChainNVT):
+        atoms = to_atoms(ALUMINIUM)
+        atoms.calc = Springs(atoms.positions.copy())
+        atoms.set_momenta(start.momenta)
+        chain = kind(atoms, timestep=2 * units.fs, temperature_K=600.0, tdamp=40 * units.fs)
+        for _ in range(100):
+            chain.step()
+        states.append((atoms.positions, atoms.get_momenta(), chain._thermostat._eta, chain._thermostat._p_eta))
+    assert np.abs(states[0][2]).min() > 1e-3
+    for ours, theirs in zip(*states, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_a_trajectory_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -160,6 +179,23 @@ def test_silicon_and_germanium_mix_by_tersoffs_rule() -> None:
     assert energies["Si", "Ge"] != mean
 
 
+def test_an_evaluation_is_kept_until_an_atom_a_cell_or_an_element_changes() -> None:
+    atoms = to_atoms(ALUMINIUM)
+    assert "positions" in changes(None, atoms)
+    assert changes(atoms.copy(), atoms) == []
+    for name, change in (
+        ("positions", lambda a: a.positions.__setitem__((3, 1), np.nextafter(a.positions[3, 1], np.inf))),
+        ("cell", lambda a: a.set_cell(a.cell.array * 1.01)),
+        ("pbc", lambda a: a.set_pbc((True, True, False))),
+        ("numbers", lambda a: a.numbers.__setitem__(0, 29)),
+        ("initial_magmoms", lambda a: a.set_initial_magnetic_moments(np.ones(32))),
+    ):
+        other = atoms.copy()
+        change(other)
+        assert changes(atoms, other) == changes(other, atoms) == [name]
+    assert "numbers" in changes(atoms, atoms[:5])
+
+
 def test_forces_by_name() -> None:
     assert type(classical_calculator("ase.calculators.lj:LennardJones")).__name__ == "LennardJones"
     for wrong in ("gap", "ase.calculators.lj:Nothing", "no.such.module:X"):
@@ -197,6 +233,19 @@ def test_density_waves_do_not_see_which_image_an_atom_is() -> None:
     waves = density_waves(frames, ALUMINIUM.cell)
     assert np.abs(waves).max() > 30  # the Bragg peaks
     assert np.allclose(waves, density_waves(moved, ALUMINIUM.cell), atol=1e-9)
+
+
+def test_density_waves_are_their_sums_term_by_term_in_a_sheared_cell() -> None:
+    cell = ALUMINIUM.cell @ np.array([[1.0, 0.1, 0.0], [0.0, 0.8, 0.05], [0.02, 0.0, 1.0]])
+    frames = np.random.default_rng(6).uniform(-30, 30, (2, 32, 3))
+    reciprocal = 2 * np.pi * np.linalg.inv(cell).T
+    millers = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    vectors = millers @ reciprocal
+    inside = (np.linalg.norm(vectors, axis=1) <= 1.5) & millers.any(axis=1)
+    half = millers @ [1, 100, 10000] > 0
+    expected = [np.exp(-1j * frame @ vectors[inside & half].T).sum(axis=0) for frame in frames]
+    assert 2 * np.count_nonzero(inside & half) == np.count_nonzero(inside) > 100
+    np.testing.assert_allclose(density_waves(frames, cell), expected, atol=1e-10)
 
 
 def test_a_structure_is_fully_correlated_with_itself() -> None:

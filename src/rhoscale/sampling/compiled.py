@@ -36,6 +36,10 @@ class CompiledCalculator(Calculator, ABC):
         self._codes = np.full(len(atomic_numbers), -1)
         self._codes[[atomic_numbers[e] for e in elements]] = np.arange(len(elements))
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - as in ASE
+        """What changed since the last evaluation."""
+        return changes(self.atoms, atoms)
+
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
@@ -59,3 +63,12 @@ class CompiledCalculator(Calculator, ABC):
     @abstractmethod
     def evaluate(self, positions: FloatArray, codes: IntArray, near: NearPairs) -> tuple[float, FloatArray]:
         """Energy and forces [n, 3] of atoms at ``positions`` [n, 3] with the elements ``codes`` [n]."""
+
+
+def changes(before: Atoms | None, after: Atoms) -> list[str]:
+    """Names of what an energy may depend on and differs in any bit; ASE checks for longer than small cells take."""
+    if before is None:
+        return list(all_changes)
+    found = [name for name in ("cell", "pbc") if (np.asarray(getattr(before, name)) != getattr(after, name)).any()]
+    arrays = [name for name in all_changes if name in before.arrays or name in after.arrays]
+    return found + [n for n in arrays if not np.array_equal(before.arrays.get(n, ()), after.arrays.get(n, ()))]

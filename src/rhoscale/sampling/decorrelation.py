@@ -70,17 +70,31 @@ def density_waves(frames: FloatArray, cell: FloatArray, longest: float = LONGEST
     """
     reciprocal = 2 * np.pi * np.linalg.inv(cell).T
     limits = np.floor(longest * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int) + 1
-    axes = [np.arange(-m, m + 1) for m in limits]
-    millers = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    h, k, l = millers.T
-    half = (l > 0) | ((l == 0) & ((k > 0) | ((k == 0) & (h > 0))))
-    vectors = millers[half] @ reciprocal
-    vectors = vectors[np.linalg.norm(vectors, axis=1) <= longest]
-    if len(vectors) == 0:
+    h, k, l = (np.arange(low, m + 1) for low, m in zip((-limits[0], -limits[1], 0), limits, strict=True))
+    millers = np.stack(np.meshgrid(h, k, l, indexing="ij"), axis=-1)
+    half = (millers[..., 2] > 0) | (millers[..., 1] > 0) | ((millers[..., 1] == 0) & (millers[..., 0] > 0))
+    inside = half & (np.linalg.norm(millers @ reciprocal, axis=-1) <= longest)
+    if not inside.any():
         raise InputError(
             f"no wave of the cell is longer than 2 pi / {longest:g} Bohr; expected one or more; take a larger supercell"
         )
-    return np.stack([np.exp(-1j * (frame @ vectors.T)).sum(axis=0) for frame in frames])
+    waves = np.empty((len(frames), int(inside.sum())), dtype=np.complex128)
+    for frame, row in zip(frames, waves, strict=True):
+        turns = np.linalg.solve(cell.T, frame.T)
+        a, b, c = (np.exp(-2j * np.pi * n[:, None] * turn) for n, turn in zip((h, k, l), turns, strict=True))
+        row[:] = _products(a, b, c, inside)
+    return waves
+
+
+def _products(
+    a: NDArray[np.complex128], b: NDArray[np.complex128], c: NDArray[np.complex128], inside: NDArray[np.bool_]
+) -> NDArray[np.complex128]:
+    """sum_n a_hn b_kn c_ln where ``inside`` [h, k, l]: exponentials of sums are products, sums those of matrices."""
+    sums = np.empty(inside.shape, dtype=np.complex128)
+    for of_h, at_h, here in zip(a, sums, inside, strict=True):
+        some = here.any(axis=1)
+        at_h[some] = (b[some] * of_h) @ c.T
+    return sums[inside]
 
 
 def autocorrelation(waves: NDArray[np.complex128]) -> FloatArray:

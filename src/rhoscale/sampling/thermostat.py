@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
-from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
@@ -19,6 +18,8 @@ from rhoscale.ase_bridge import from_atoms, to_atoms
 from rhoscale.engines.interface import Engine
 from rhoscale.errors import InputError, StructureError
 from rhoscale.refinement import FourierDensity
+from rhoscale.sampling.chain import NoseHooverChain
+from rhoscale.sampling.compiled import changes
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM, EV_PER_HARTREE
 
@@ -86,21 +87,6 @@ class Motion:
         return cls(**{**arrays, "step": int(arrays["step"]), "seconds": float(arrays["seconds"])})
 
 
-class NoseHooverChain(NoseHooverChainNVT):
-    """ASE's integrator with a state that can be taken out and put back, so that a killed run goes on bit for bit."""
-
-    def motion(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Copies of positions, momenta and the thermostats' variables."""
-        chain = self._thermostat
-        return self._q.copy(), self._p.copy(), chain._eta.copy(), chain._p_eta.copy()
-
-    def restore(self, motion: Motion) -> None:
-        """Go on from a recorded motion."""
-        self._q, self._p = motion.positions.copy(), motion.momenta.copy()
-        self._thermostat._eta, self._thermostat._p_eta = motion.eta.copy(), motion.p_eta.copy()
-        self._update_atoms()
-
-
 class ScaledCalculator(Calculator):
     """A calculator that sees all lengths multiplied by a factor: E'(x) = E(s x), F'(x) = s F(s x).
 
@@ -115,6 +101,10 @@ class ScaledCalculator(Calculator):
         self.inner = calculator
         self.scale = scale
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - as in ASE
+        """What changed since the last evaluation."""
+        return changes(self.atoms, atoms)
+
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ("energy",), system_changes: Any = all_changes
     ) -> None:
@@ -122,7 +112,8 @@ class ScaledCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert atoms is not None
         scaled = atoms.copy()
-        scaled.set_cell(atoms.cell.array * self.scale, scale_atoms=True)
+        scaled.set_cell(atoms.cell.array * self.scale)
+        scaled.positions *= self.scale
         energy = float(self.inner.get_potential_energy(scaled))
         forces = np.asarray(self.inner.get_forces(scaled)) * self.scale
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
@@ -165,7 +156,7 @@ def potential_energy(calculator: Calculator, atoms: Atoms) -> float:
     """
     try:
         return float(calculator.get_potential_energy(atoms))
-    except (NotImplementedError, KeyError, StopIteration) as error:  # EMT, others, ASE's Tersoff
+    except (NotImplementedError, KeyError, StopIteration) as error:  # as ASE's potentials say it
         raise StructureError(
             f"{type(calculator).__name__} does not know {', '.join(sorted(set(atoms.get_chemical_symbols())))} "
             f"({error}); expected a potential made for these elements; name another one as forces"
@@ -238,7 +229,7 @@ def run_dynamics(
         tdamp=thermostat.damping_fs * units.fs,
         tchain=thermostat.chain,
     )
-    chain.restore(start)
+    chain.restore(start.positions, start.momenta, start.eta, start.p_eta)
     frames, kinetic = list(start.frames), list(start.kinetic)
     motion, started = start, time.monotonic()
     for step in range(start.step + 1, steps + 1):
@@ -249,7 +240,7 @@ def run_dynamics(
         keep = checkpoint is not None and checkpoint_every > 0 and step % checkpoint_every == 0
         if keep or step == steps:
             motion = Motion(
-                step, *chain.motion(), np.array(frames), np.array(kinetic), start.seconds + time.monotonic() - started
+                step, *chain.state(), np.array(frames), np.array(kinetic), start.seconds + time.monotonic() - started
             )
         if keep and checkpoint is not None:
             motion.write(checkpoint)
