@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from rhoscale.errors import InputError
 from rhoscale.models import DenseNet
-from rhoscale.training import FitSettings, TransferSettings
+from rhoscale.training import FitSettings, TransferSettings, refuse_device
 
 SPACINGS = (0.05, 3.0)  # Bohr
 MOST_DISTANCES = 400  # of one element: a sphere of 22 Bohr in aluminium; the search of select-al.toml ends at 100
@@ -198,10 +196,4 @@ class TrainConfig:
                 raise InputError(f"{key} is {value}; expected 1 or more; change the recipe")
         if self.compute_spacing is not None:
             _check_spacing("compute_spacing", self.compute_spacing)
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(
-                f"device {self.device!r} cannot be used ({str(error).splitlines()[0]}); expected one that PyTorch has "
-                f"here, such as cpu; change the recipe"
-            ) from error
+        refuse_device(self.device)
