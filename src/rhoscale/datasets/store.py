@@ -3,6 +3,7 @@
     dataset.toml                 description, pseudopotentials, splits as they were frozen
     records/<task>.json          one a finished task: snapshot, batch, role, subsets, cost; written once
     snapshots/<hash>.safetensors one a snapshot; written once
+    pseudopotentials/*.upf       those of the labels, where they are the user's own
     work/                        scratch of running tasks; no part of the data
 
 Files are only ever added, each whole or not at all: processes that write side by side cannot harm each other, and
@@ -105,6 +106,29 @@ class SnapshotStore:
         folder = self.path / "work"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def pseudopotential_folder(self) -> Path:
+        """Where the UPF files of the labels are, if they are the user's own; there may be no such folder."""
+        return self.path / "pseudopotentials"
+
+    def keep_pseudopotential(self, name: str, content: bytes) -> None:
+        """Keep the UPF file of a pseudopotential of the labels; a file that is there stays.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        file = self.pseudopotential_folder / name
+        if file.exists():
+            return
+        try:
+            file.parent.mkdir(exist_ok=True)
+            _write(file, content)
+        except OSError as error:
+            raise OutputError(
+                f"cannot keep the pseudopotential {file} ({error}); expected a writable folder with space; make space "
+                f"and give the same command again"
+            ) from error
 
     def records(self) -> list[Record]:
         """All records, in the order of their tasks' names.
@@ -280,7 +304,7 @@ def _checked(record: Record) -> Record:
 
 def _refuse_foreign(folder: Path) -> None:
     """Refuse to make a data set among other files; what a killed :meth:`SnapshotStore.create` left is none."""
-    own = {"records", "snapshots", "work"}
+    own = {"records", "snapshots", "pseudopotentials", "work"}
     there = [f.name for f in folder.iterdir()] if folder.is_dir() else []
     foreign = sorted(name for name in there if name not in own and not name.startswith("."))
     if foreign:

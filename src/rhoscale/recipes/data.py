@@ -16,10 +16,16 @@ from rhoscale import __version__
 from rhoscale.datasets.compact import largest_sphere, loss, smallest_cutoff
 from rhoscale.datasets.split import Record
 from rhoscale.datasets.store import SnapshotStore
-from rhoscale.engines.pseudopotentials import folder_pseudopotentials, gth_pseudopotential, read_pseudopotential
+from rhoscale.engines.pseudopotentials import (
+    PseudopotentialFile,
+    folder_pseudopotentials,
+    gth_pseudopotential,
+    read_pseudopotential,
+)
 from rhoscale.errors import DatasetError, FormatError, InputError
 from rhoscale.formats import DensityFile, read_density_file
 from rhoscale.metrics.field import field_errors
+from rhoscale.recipes.kept_pseudopotentials import keep_files
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity
@@ -120,6 +126,8 @@ def import_files(output: str | Path, files: Sequence[Path], config: ImportConfig
         record = store.add(snapshot, task=task, batch=config.batch, role=config.role, subsets=config.subsets)
         result.append(Imported(record, lost, note))
     store.freeze()
+    given = config.pseudopotentials or {}
+    keep_files(store, [own for file, s, _, _ in read for own in _own_files(file, s.system.elements, given)])
     return result
 
 
@@ -159,12 +167,23 @@ def _snapshot_from(file: Path, content: DensityFile, config: ImportConfig) -> tu
     return Snapshot(system, kept, counted, pseudopotentials, origin=origin, settings=settings), lost, content.note
 
 
-def _identities(file: Path, elements: Sequence[str], given: Mapping[str, str]) -> dict[str, PseudopotentialIdentity]:
-    found = {element: _identity(element, text) for element, text in given.items() if element in elements}
-    missing = [e for e in elements if e not in found]
+def _own_files(file: Path, elements: Sequence[str], given: Mapping[str, str]) -> list[PseudopotentialFile]:
+    """UPF files that are named, and for elements of which nothing is said those of a ``.save`` folder."""
+    found = [read_pseudopotential(given[e]) for e in elements if e in given and _is_file(given[e])]
+    missing = [e for e in elements if e not in given]
     if missing and file.is_dir() and any(f.suffix.lower() == ".upf" for f in file.iterdir()):
-        found |= {e: f.identity for e, f in folder_pseudopotentials(file).items() if e in missing}
-        missing = [e for e in elements if e not in found]
+        found += [f for e, f in folder_pseudopotentials(file).items() if e in missing]
+    return found
+
+
+def _is_file(text: str) -> bool:
+    return text.lower().endswith(".upf")
+
+
+def _identities(file: Path, elements: Sequence[str], given: Mapping[str, str]) -> dict[str, PseudopotentialIdentity]:
+    found = {e: _identity(e, text) for e, text in given.items() if e in elements}
+    found |= {f.identity.element: f.identity for f in _own_files(file, elements, given)}
+    missing = [e for e in elements if e not in found]
     if missing:
         raise InputError(
             f"{file}: no pseudopotential named for {', '.join(missing)}; electrons are never guessed; give one of "
@@ -174,7 +193,7 @@ def _identities(file: Path, elements: Sequence[str], given: Mapping[str, str]) -
 
 
 def _identity(element: str, text: str) -> PseudopotentialIdentity:
-    if text.lower().endswith(".upf"):
+    if _is_file(text):
         identity = read_pseudopotential(text).identity
         if identity.element != element:
             raise InputError(

@@ -13,7 +13,7 @@ from rhoscale.errors import InputError
 from rhoscale.formats.whole_file import whole_file
 from rhoscale.prediction.refusals import refuse_unknown_elements
 from rhoscale.promolecule import AtomicDensityTable
-from rhoscale.recipes.atomic_tables import known_tables
+from rhoscale.recipes.atomic_tables import tables_beside
 from rhoscale.recipes.energy_runs import write_json
 from rhoscale.recipes.energy_settings import EnergyOptions
 from rhoscale.recipes.eos import EosConfig, EosResult, equation_of_state
@@ -125,7 +125,7 @@ def prepare_eos(request: EosRequest) -> PreparedEos:
     refuse_unknown_elements(config.crystal, trained.pseudopotentials, trained.name)
     settings = request.options.settings(config.crystal)
     engine = request.options.make(config.crystal, settings, trained.pseudopotentials, trained.name)
-    tables = known_tables({e: trained.pseudopotentials[e] for e in config.crystal.elements})
+    tables = tables_beside(trained, request.options.pseudopotentials, config.crystal.elements)
     return PreparedEos(config, model, engine, tables, plan_eos(config, engine, promolecule=tables is not None))
 
 

@@ -13,7 +13,7 @@ from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.errors import DatasetError, ModelError
 from rhoscale.metrics import Calibration, FieldErrors, calibration
 from rhoscale.models import TrainedModel
-from rhoscale.recipes.atomic_tables import known_tables
+from rhoscale.recipes.atomic_tables import tables_beside
 from rhoscale.recipes.calibration_report import CalibrationReport, calibration_report
 from rhoscale.recipes.judge import Judged, judge_snapshot
 from rhoscale.recipes.training_plan import EvaluationConfig
@@ -100,7 +100,7 @@ def evaluate(
         DatasetError: There is no test snapshot.
     """
     records = test_records(store, config)
-    tables = known_tables(model.pseudopotentials)
+    tables = tables_beside(model, store.pseudopotential_folder)
     cases = []
     for case in dict.fromkeys(r.batch for r in records):
         mine = [r for r in records if r.batch == case]

@@ -22,6 +22,7 @@ from rhoscale.engines.pseudopotentials import PseudopotentialFile, folder_pseudo
 from rhoscale.errors import DatasetError, InputError, RhoscaleError
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, Task, plan_generation
+from rhoscale.recipes.kept_pseudopotentials import keep_files
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStructure, snapshot_of, thermalise
 from rhoscale.sampling.thermostat import (
@@ -161,6 +162,8 @@ def generate(
             _run_all(todo, partial(one, scratch=scratch), jobs, outcome, tell)
         finally:
             store.freeze()
+            if config.pseudopotentials.folder is not None:  # GTH-PBE can be written again at any time
+                keep_files(store, files.values())
     remaining = len(open_tasks(config, only=only)[2])
     return Outcome(outcome.done, outcome.failed, outcome.busy, remaining)
 

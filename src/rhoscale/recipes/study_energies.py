@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from rhoscale.metrics import field_errors
 from rhoscale.postprocess.energy_errors import energy_errors
 from rhoscale.postprocess.energy_spread import EnergySpread
 from rhoscale.prediction.refusals import refuse_other_pseudopotentials, refuse_unknown_elements
-from rhoscale.recipes.atomic_tables import known_tables
+from rhoscale.promolecule import AtomicDensityTable
+from rhoscale.recipes.atomic_tables import tables_beside
 from rhoscale.recipes.energy import settings_to_dict
 from rhoscale.recipes.energy_cost import EnergyCost, energy_cost
 from rhoscale.recipes.energy_fields import ModelFields, WholeField, promolecule_field
@@ -79,6 +81,12 @@ class OpenStudy:
     store: SnapshotStore
     records: tuple[Record, ...]
 
+    @cached_property
+    def tables(self) -> Mapping[str, AtomicDensityTable] | None:
+        """Atomic densities of the promolecule, or None where they are not known."""
+        folder = self.study.options.pseudopotentials or self.store.pseudopotential_folder
+        return tables_beside(self.model.trained, folder)
+
     def path(self, record: Record) -> Path:
         """Where the result of a snapshot is kept: a name that depends on snapshot, model and draws."""
         what = [record.snapshot, self.model.content_hash, self.study.draws, self.study.seed if self.study.draws else 0]
@@ -101,7 +109,7 @@ class OpenStudy:
     def costs(self) -> Iterator[EnergyCost]:
         """Estimated cost of each snapshot that is not finished: one run for each density, one for the label's own."""
         runs = 2 + (self.model.trained.prior_mean not in ("none", PROMOLECULE)) + self.study.draws
-        runs += known_tables(self.model.trained.pseudopotentials) is not None
+        runs += self.tables is not None
         for record in self.todo():
             snapshot = self.store.load(record)
             yield energy_cost(snapshot.system, label_settings(snapshot), snapshot.electrons, runs)
@@ -154,7 +162,7 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
         return found
 
     fields = ModelFields.of(snapshot.system, opened.model.trained)
-    compared = columns(fields)
+    compared = columns(fields, opened.tables)
     found = {name: energies(whole.fourier, name) for name, whole in compared.items()}
     own = energies(snapshot.density, "label's own")
     reference = snapshot.density.on_grid(fields.whole_grid.shape)
@@ -206,13 +214,12 @@ def _facts(opened: OpenStudy, record: Record, engine: Engine) -> dict[str, Any]:
     }
 
 
-def columns(fields: ModelFields) -> dict[str, WholeField]:
+def columns(fields: ModelFields, tables: Mapping[str, AtomicDensityTable] | None) -> dict[str, WholeField]:
     """The densities that are compared: of the model, its prior mean, and the promolecule where its atoms are known."""
     found = {PREDICTION: fields.prediction}
     prior, trained = fields.prior_alone, fields.model
     if prior is not None and trained.prior_mean != PROMOLECULE:
         found[trained.prior_mean] = prior
-    tables = known_tables(trained.pseudopotentials)
     if tables is not None:
         electrons = fields.system.electrons(trained.pseudopotentials)
         found[PROMOLECULE] = promolecule_field(fields.system, tables, fields.whole_grid, electrons)

@@ -308,7 +308,7 @@ def _same(store: SnapshotStore, record: Record, snapshot: Snapshot) -> Snapshot 
 
 def _with_baselines(bench: Bench, case: _Case) -> Case:
     """The case with the errors of the promolecule and, against other labels, of the study's own."""
-    tables = known_tables(case.labels[0].pseudopotentials)
+    tables = known_tables(case.labels[0].pseudopotentials, bench.store.pseudopotential_folder)
     found: dict[str, list[FieldErrors]] = {}
     for label, own in zip(case.labels, case.own, strict=True):
         grid = Grid.from_spacing(label.system.cell, bench.config.points.spacing)

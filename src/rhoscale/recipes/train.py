@@ -96,7 +96,7 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     validation = data.select(store, "validation", validation_batches(store, config.data), config.data.subset)
     calibration = calibration_snapshots(store, config.data)
     spec = data.specification(dict(config.descriptor), labelled)
-    tables = _atoms(config, labelled)
+    tables = _atoms(config, labelled, store.pseudopotential_folder)
     stage = _stage("stage 1", config, spec, labelled, validation, tables)
     prior_arrays: Mapping[str, NDArray[np.float64]] = {} if tables is None else promolecule_arrays(tables)
     if config.prior_mean == "linear":
@@ -144,10 +144,10 @@ def _prepare_output(output: Path, *, resume: bool, force: bool) -> Path:
     return work
 
 
-def _atoms(config: TrainConfig, labelled: data.Labelled) -> data.Tables | None:
+def _atoms(config: TrainConfig, labelled: data.Labelled, folder: Path) -> data.Tables | None:
     """The atomic densities whose sum is the prior mean, or None."""
     if config.prior_mean == "promolecule":
-        return atomic_tables(labelled.pseudopotentials)
+        return atomic_tables(labelled.pseudopotentials, folder)
     if config.prior_mean == "fitted-promolecule":
         return fit_promolecule(labelled.spread(FITTED), labelled.pseudopotentials)
     return None
