@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rhoscale.ase_bridge import read_system, to_atoms
 from rhoscale.errors import InputError, OutputError, StructureError
 from rhoscale.recipes import thermal_blocks
+from rhoscale.recipes.block_runs import thermal_blocks as run_blocks
 from rhoscale.recipes.build import SEAM_CELLS, BuildConfig, BuildReport, assemble, block_shape, build, plan_build
 from rhoscale.recipes.thermal_blocks import default_forces, thermal_block
 from rhoscale.structures.alloy import composition_counts, exact_composition
@@ -373,3 +374,28 @@ def test_the_command_plans_builds_and_refuses(tmp_path: Path) -> None:
         assert refused.returncode == 2
         assert "error: " in refused.stderr
         assert "Traceback" not in refused.stderr
+
+
+def test_blocks_are_the_same_on_any_number_of_cores_and_stop_with_the_first_that_fails(
+    report: BuildReport, tmp_path: Path
+) -> None:
+    runs = [replace(run, folder=tmp_path / "two") for run in report.plan.runs]
+    alone = [snapshot for snapshot, _ in run_blocks([replace(run, folder=tmp_path / "one") for run in runs], cores=1)]
+    told: list[tuple[int, int]] = []
+    together = run_blocks(runs, lambda *done: told.append(done), cores=2)
+    for one, (other, record) in zip(alone, together, strict=True):
+        assert np.array_equal(one.positions, other.positions)
+        assert record["start"] == runs[0].start.content_hash()
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (240, 240)
+
+    def killed(done: int, _: int) -> None:
+        if done >= 130:
+            raise KeyboardInterrupt
+
+    again = [replace(run, folder=tmp_path / "killed") for run in runs]
+    with pytest.raises(KeyboardInterrupt):
+        run_blocks(again, killed, cores=2)
+    assert not any(run.done for run in again)
+    for one, (other, _) in zip(alone, run_blocks(again, cores=2), strict=True):
+        assert np.array_equal(one.positions, other.positions)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from rhoscale.ase_bridge import to_atoms
 from rhoscale.errors import InputError
 from rhoscale.formats.structure_file import refuse_unwritable, write_structure_file
 from rhoscale.formats.whole_file import refuse_existing, whole_file
+from rhoscale.recipes.block_runs import Progress, at_a_time, thermal_blocks
 from rhoscale.recipes.config import plain
-from rhoscale.recipes.thermal_blocks import BlockRun, Dynamics, default_forces, force_seconds, thermal_block
+from rhoscale.recipes.thermal_blocks import BlockRun, Dynamics, default_forces, force_seconds
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import VERSION
 from rhoscale.sampling.thermostat import potential_energy
@@ -37,7 +38,6 @@ DISTRIBUTION_TO = 1.5  # lattice constants: five shells of fcc, about a hundred 
 SHELLS = 150
 MATCHING_PASSES = 20
 BYTES_PER_SITE = {".npz": 32, ".xyz": 54, ".extxyz": 54}
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,10 @@ class BuildPlan:
 
     def estimated_seconds(self) -> float:
         """Of the dynamics still to run; measures the forces once."""
-        return force_seconds(self.open[0]) * len(self.open) * self.runs[0].dynamics.steps if self.open else 0.0
+        if not self.open:
+            return 0.0
+        one = force_seconds(self.open[0]) * self.runs[0].dynamics.steps
+        return one * math.ceil(len(self.open) / at_a_time(len(self.open)))
 
     def __str__(self) -> str:
         config, first = self.config, self.runs[0]
@@ -301,14 +304,9 @@ def build(config: BuildConfig, *, progress: Progress | None = None) -> BuildRepo
             :func:`tile`.
     """
     plan, begin = plan_build(config), time.perf_counter()
-    snapshots, records = [], []
-    steps = plan.runs[0].dynamics.steps
-    for number, run in enumerate(plan.runs):
-        before = number * steps
-        step = None if progress is None else partial(_tell, progress, before, len(plan.runs) * steps)
-        snapshot, record = thermal_block(run, step)
-        snapshots.append(snapshot)
-        records.append({"file": run.file.name, **record})
+    blocks = thermal_blocks(plan.runs, progress)
+    snapshots = [snapshot for snapshot, _ in blocks]
+    records = [{"file": run.file.name, **record} for run, (_, record) in zip(plan.runs, blocks, strict=True)]
     system, likeness = (snapshots[0], None) if plan.single else assemble(plan, snapshots)
     report = BuildReport(plan, system, likeness, tuple(records), time.perf_counter() - begin)
     comment = (
@@ -319,10 +317,6 @@ def build(config: BuildConfig, *, progress: Progress | None = None) -> BuildRepo
     with whole_file(_sidecar(config.output), force=config.force) as file:
         file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
     return report
-
-
-def _tell(progress: Progress, before: int, whole: int, step: int) -> None:
-    progress(before + step, whole)
 
 
 def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Likeness]:
@@ -372,7 +366,8 @@ def _exact(
     species: NDArray[np.str_], empty: NDArray[np.int64], alloy: Mapping[str, float], rng: np.random.Generator
 ) -> NDArray[np.str_]:
     """Species of all sites, in exact proportion on those that are not empty."""
-    there = np.setdiff1d(np.arange(len(species)), empty)
+    there = np.ones(len(species), dtype=bool)
+    there[empty] = False
     result = species.copy()
     result[there] = exact_composition(species[there], alloy, rng)
     return result

@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 METALS = ("Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt")  # ASE's parameters of H, C, N, O are "just for fun"
-SKIN = 0.5  # Angstrom
+SKIN = 0.8  # Angstrom
 BETA = of_ase.beta
 KEPT = 9  # numbers of a pair that the kernel keeps between its two passes
 

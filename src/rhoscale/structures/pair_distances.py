@@ -103,7 +103,7 @@ def _near(
     species = np.searchsorted(np.array(system.elements), system.species)[order]
     kinds = len(system.elements)
     table = np.zeros((kinds, kinds)) if limits is None else limits
-    room = 1024
+    room = 1024 + (0 if limits is None else len(system))  # pages that are not written cost nothing
     while True:
         counts, shortest = np.zeros(bins, dtype=np.int64), np.full((kinds, kinds), np.inf)
         atoms, vectors = np.empty((room, 2), dtype=np.int64), np.empty((room, 3))

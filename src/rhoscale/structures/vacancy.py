@@ -15,8 +15,9 @@ def remove_atoms(system: System, indices: np.ndarray | list[int]) -> System:
     Raises:
         StructureError: Nothing would be left.
     """
-    keep = np.setdiff1d(np.arange(len(system)), np.asarray(indices, dtype=int))
-    if len(keep) == 0:
+    keep = np.ones(len(system), dtype=bool)
+    keep[np.asarray(indices, dtype=int)] = False
+    if not keep.any():
         raise StructureError(f"all {len(system)} atoms would be removed; expected one that stays; remove fewer")
     return System(system.cell, system.positions[keep], system.species[keep])
 
