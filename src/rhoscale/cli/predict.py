@@ -68,7 +68,7 @@ def run(
 
 
 def _show_plan(config: PredictConfig, *, as_json: bool) -> None:
-    from rhoscale.recipes.field import usable_cores
+    from rhoscale.recipes.cores import usable_cores
     from rhoscale.recipes.predict import prepare
 
     plan = prepare(config, with_speed=True).plan

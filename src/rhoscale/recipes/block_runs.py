@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
-from rhoscale.recipes.field import usable_cores
+from rhoscale.recipes.cores import usable_cores
 from rhoscale.recipes.thermal_blocks import BlockRun, thermal_block
 from rhoscale.system import System
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from rhoscale.prediction.run_local import Progress, run_local
 from rhoscale.prediction.statistics import describe_field
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
+from rhoscale.recipes.cores import usable_cores
 from rhoscale.recipes.model_tiles import ModelTiles
 from rhoscale.recipes.prior import prior_reach
 from rhoscale.recipes.range_check import share_far
@@ -267,8 +267,3 @@ def _one_of_each(system: System) -> System:
     """The crystal with one atom of each element: enough to see whether a descriptor knows and has what it needs."""
     _, first = np.unique(system.species, return_index=True)
     return System(system.cell, system.positions[first], system.species[first])
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

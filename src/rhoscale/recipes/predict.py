@@ -25,7 +25,8 @@ from rhoscale.prediction.refusals import refuse_other_pseudopotentials
 from rhoscale.prediction.run_local import Progress, run_local
 from rhoscale.prediction.store import PredictionStore, refuse_small_disk
 from rhoscale.recipes.bundled import load_with_hash
-from rhoscale.recipes.field import Request, Run, Summary, about, measure_speed, plan_field, predict_field, usable_cores
+from rhoscale.recipes.cores import usable_cores
+from rhoscale.recipes.field import Request, Run, Summary, about, measure_speed, plan_field, predict_field
 from rhoscale.system import System
 
 BYTES_PER_VALUE_IN_TEXT = 14
