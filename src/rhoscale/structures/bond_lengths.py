@@ -190,28 +190,48 @@ def _walk(  # type: ignore[no-untyped-def] # pragma: no cover - compiled
     change,
 ):
     """Go through the bonds with an active end: count their lengths or, given shifts, add the atoms' steps to change."""
-    nx, ny, nz = codes.shape[:3]
-    for x in range(nx):
-        for y in range(ny):
-            for z in range(nz):
-                for b in range(first.size):
-                    s, t = first[b], second[b]
-                    i, j, k = (x + cells[b, 0]) % nx, (y + cells[b, 1]) % ny, (z + cells[b, 2]) % nz
-                    if not (active[x, y, z, s] or active[i, j, k, t]):
+    nx, ny, nz, sites = codes.shape
+    xs, ys, zs = _numbers(nx, ny * nz * sites), _numbers(ny, nz * sites), _numbers(nz, sites)
+    bins, moving = np.uint64(counts.shape[1]), shifts.size > 0
+    active, codes, displacements = active.ravel(), codes.ravel(), displacements.ravel()
+    counts, shifts, change = counts.ravel(), shifts.ravel(), change.ravel()  # those that are written lie in one piece
+    one, three, reach = np.uint64(1), np.uint64(3), np.uint64(REACH)
+    to = (cells + REACH).astype(np.uint64)
+    begins, ends, shells = first.astype(np.uint64), second.astype(np.uint64), (shell * kinds * kinds).astype(np.uint64)
+    for x in range(np.uint64(nx)):
+        for y in range(np.uint64(ny)):
+            for z in range(np.uint64(nz)):
+                here = xs[x + reach] + ys[y + reach] + zs[z + reach]
+                for b in range(np.uint64(len(begins))):
+                    p = here + begins[b]
+                    q = xs[x + to[b, 0]] + ys[y + to[b, 1]] + zs[z + to[b, 2]] + ends[b]
+                    if not (active[p] or active[q]):
                         continue
-                    u, v = displacements[x, y, z, s], displacements[i, j, k, t]
-                    dx, dy, dz = vectors[b, 0] + v[0] - u[0], vectors[b, 1] + v[1] - u[1], vectors[b, 2] + v[2] - u[2]
+                    low, high = np.uint64(min(codes[p], codes[q])), np.uint64(max(codes[p], codes[q]))
+                    p, q = three * p, three * q
+                    dx = vectors[b, 0] + displacements[q] - displacements[p]
+                    dy = vectors[b, 1] + displacements[q + one] - displacements[p + one]
+                    dz = vectors[b, 2] + displacements[q + one + one] - displacements[p + one + one]
                     length = np.sqrt(dx * dx + dy * dy + dz * dz)
-                    low, high = min(codes[x, y, z, s], codes[i, j, k, t]), max(codes[x, y, z, s], codes[i, j, k, t])
-                    kind = (shell[b] * kinds + low) * kinds + high
-                    place = min(int(length * bins_per_bohr), counts.shape[1] - 1)
-                    if shifts.size == 0:
-                        counts[kind, place] += 1
+                    place = min(np.uint64(length * bins_per_bohr), bins - one)
+                    place += (shells[b] + low * np.uint64(kinds) + high) * bins
+                    if not moving:
+                        counts[place] += 1
                         continue
-                    scale = step * shifts[kind, place] / length
-                    change[x, y, z, s, 0] -= scale * dx
-                    change[x, y, z, s, 1] -= scale * dy
-                    change[x, y, z, s, 2] -= scale * dz
-                    change[i, j, k, t, 0] += scale * dx
-                    change[i, j, k, t, 1] += scale * dy
-                    change[i, j, k, t, 2] += scale * dz
+                    scale = step * shifts[place] / length
+                    change[p] -= scale * dx
+                    change[p + one] -= scale * dy
+                    change[p + one + one] -= scale * dz
+                    change[q] += scale * dx
+                    change[q + one] += scale * dy
+                    change[q + one + one] += scale * dz
+
+
+@njit(cache=True, nogil=True)
+def _numbers(length, stride):  # type: ignore[no-untyped-def] # pragma: no cover - compiled
+    """Number of the first site of the cells -REACH to length + REACH along an axis.
+
+    Which cell comes after the last is looked up, as a division takes longer than the rest of a bond; in numbers without
+    sign, as a negative index would be checked for.
+    """
+    return (np.arange(-REACH, length + REACH) % length * stride).astype(np.uint64)
