@@ -123,6 +123,15 @@ def test_pairs_are_listed_once_or_twice_in_cells_of_any_size() -> None:
         assert np.count_nonzero(np.linalg.norm(vectors, axis=-1) < 6.0) - 1 == both.begins[1]
 
 
+@pytest.mark.parametrize("place", [np.nan, np.inf, 1e30])
+def test_atoms_that_flew_apart_are_an_error(place: float) -> None:
+    atoms, calculator = metal((2, 2, 2)), EMT()
+    calculator.get_forces(atoms)
+    atoms.positions[5, 0] = place
+    with pytest.raises(StructureError, match="cells away from its own"):
+        calculator.get_forces(atoms)
+
+
 def test_the_exponential_is_that_of_the_library() -> None:
     values = np.concatenate([np.linspace(-60, 60, 10001), [-1e4, 0.0]])
     expected = np.exp(np.maximum(values, -300))

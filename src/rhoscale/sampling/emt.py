@@ -27,6 +27,7 @@ IntArray = NDArray[np.int64]
 METALS = ("Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt")  # ASE's parameters of H, C, N, O are "just for fun"
 SKIN = 0.8  # Angstrom
 BETA = of_ase.beta
+_u = np.uint64  # an index that cannot be negative needs no check
 KEPT = 9  # numbers of a pair that the kernel keeps between its two passes
 
 
@@ -61,17 +62,17 @@ class EMT(CompiledCalculator):
 @njit(cache=True, nogil=True)
 def _within(positions, begins, second, shifts, reach2, kept, ends):  # type: ignore[no-untyped-def] # pragma: no cover
     """Vectors and squared lengths of the pairs within reach, in rows 0 to 3."""
-    found = np.uint64(0)
-    for i in range(len(positions)):
-        for p in range(begins[i], begins[i + 1]):
-            j = second[p]
+    found = _u(0)
+    for i in range(_u(len(positions))):
+        for p in range(_u(begins[i]), _u(begins[i + _u(1)])):
+            j = _u(second[p])
             x = positions[j, 0] + shifts[p, 0] - positions[i, 0]
             y = positions[j, 1] + shifts[p, 1] - positions[i, 1]
             z = positions[j, 2] + shifts[p, 2] - positions[i, 2]
             square = x * x + y * y + z * z
             kept[0, found], kept[1, found], kept[2, found], kept[3, found] = x, y, z, square
             ends[0, found], ends[1, found] = i, j
-            found += np.uint64(square < reach2)  # without a branch, which would be guessed wrong half of the time
+            found += _u(square < reach2)  # without a branch, which would be guessed wrong half of the time
     return np.int64(found)
 
 
@@ -80,8 +81,8 @@ def _of_pairs(found, kept, ends, codes, own, chi, cutoff):  # type: ignore[no-un
     """Energy of the pairs; row 4: their force over the length; 5, 6: terms of sigma; 7, 8: slopes of these likewise."""
     middle, _, steepness = cutoff
     kappa, eta, eta_at, kappa_at, strength = own[3], own[4], own[6], own[7], own[8]
-    for p in range(found):
-        a, b = codes[ends[0, p]], codes[ends[1, p]]
+    for p in range(_u(found)):
+        a, b = _u(codes[_u(ends[0, p])]), _u(codes[_u(ends[1, p])])
         r = np.sqrt(kept[3, p])
         kept[3, p], kept[4, p] = r, steepness * (r - middle)
         kept[5, p], kept[6, p] = eta_at[b] - eta[b] * r, eta_at[a] - eta[a] * r
@@ -89,8 +90,8 @@ def _of_pairs(found, kept, ends, codes, own, chi, cutoff):  # type: ignore[no-un
     for row in range(4, 9):
         exponentials(kept[row, :found])
     energy = 0.0
-    for p in range(found):
-        a, b = codes[ends[0, p]], codes[ends[1, p]]
+    for p in range(_u(found)):
+        a, b = _u(codes[_u(ends[0, p])]), _u(codes[_u(ends[1, p])])
         w, per_r = 1.0 / (1.0 + kept[4, p]), 1.0 / kept[3, p]
         slope = steepness * (w - 1.0)
         to_a, to_b = chi[a, b] * w, chi[b, a] * w
@@ -108,9 +109,9 @@ def _of_atoms(found, kept, ends, codes, own, forces):  # type: ignore[no-untyped
     """Energy of the atoms in the medium of the others, and the forces of both parts."""
     n = len(codes)
     sigma, by_sigma, energy = np.zeros(n), np.zeros(n), 0.0
-    for p in range(found):
-        sigma[ends[0, p]] += kept[5, p]
-        sigma[ends[1, p]] += kept[6, p]
+    for p in range(_u(found)):
+        sigma[_u(ends[0, p])] += kept[5, p]
+        sigma[_u(ends[1, p])] += kept[6, p]
     for i in range(n):
         e0, lam, v0, kappa, eta, per_gamma, _, _, _ = own[:, codes[i]]
         energy -= e0
@@ -119,8 +120,8 @@ def _of_atoms(found, kept, ends, codes, own, forces):  # type: ignore[no-untyped
             cohesive, repulsive = e0 * np.exp(-lam * s), 6.0 * v0 * np.exp(-kappa * s)
             energy += (1.0 + lam * s) * cohesive + repulsive
             by_sigma[i] = (lam * lam * s * cohesive + kappa * repulsive) / (BETA * eta * sigma[i])
-    for p in range(found):
-        i, j = ends[0, p], ends[1, p]
+    for p in range(_u(found)):
+        i, j = _u(ends[0, p]), _u(ends[1, p])
         along = kept[4, p] + by_sigma[i] * kept[7, p] + by_sigma[j] * kept[8, p]
         for x in range(3):
             forces[i, x] += along * kept[x, p]

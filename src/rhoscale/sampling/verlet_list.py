@@ -14,10 +14,13 @@ from ase import Atoms
 from numba import njit
 from numpy.typing import NDArray
 
+from rhoscale.errors import StructureError
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 BINS_PER_REACH = 1.5
+FARTHEST_CELL = 1e9
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,19 @@ def near_pairs(atoms: Atoms, farthest: float, *, twice: bool) -> NearPairs:
         atoms: Periodic along any of its axes, in a cell of any size and shape.
         farthest: Angstrom.
         twice: List each pair in the rows of both its atoms, not only in that of the lower number.
+
+    Raises:
+        StructureError: Atoms are nowhere, or a billion cells away.
     """
     cell = atoms.cell.complete().array
     inverse = np.linalg.inv(cell)
-    scaled = atoms.positions @ inverse
+    with np.errstate(invalid="ignore"):
+        scaled = atoms.positions @ inverse
+    if not np.abs(scaled).max() < FARTHEST_CELL:
+        raise StructureError(
+            f"an atom lies {np.abs(scaled).max():.2g} cells away from its own; expected less than {FARTHEST_CELL:g}; "
+            f"if this is dynamics, take a smaller time step or a potential that holds these atoms together"
+        )
     # along an axis without images the bins cover the atoms alone
     low = np.where(atoms.pbc, 0.0, scaled.min(axis=0))
     span = np.where(atoms.pbc, 1.0, np.maximum(scaled.max(axis=0) - low, 1e-6) * (1 + 1e-9))
@@ -94,7 +106,7 @@ def _none_moved(now, before, limit2):  # type: ignore[no-untyped-def] # pragma: 
         square = 0.0
         for x in range(3):
             square += (now[i, x] - before[i, x]) ** 2
-        if square >= limit2:
+        if not square < limit2:  # an atom without a place has moved as well
             return False
     return True
 
