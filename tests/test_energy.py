@@ -211,7 +211,7 @@ class Counting:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.settings, self.pseudopotentials = engine, engine.settings, engine.pseudopotentials
         self.computed = 0
-        self.ground_state = engine.ground_state
+        self.ground_state, self.continuation = engine.ground_state, engine.continuation
 
     def energies_from_density(self, system: System, density: FourierDensity) -> Any:
         self.computed += 1

@@ -56,6 +56,7 @@ def pw_input(
     *,
     self_consistency: SelfConsistency,
     start_from_file: bool = False,
+    start_from_orbitals: bool = False,
     one_diagonalisation: bool = False,
 ) -> str:
     """Write the input of one self-consistent run; folders are relative to where the program starts.
@@ -69,6 +70,7 @@ def pw_input(
         pseudopotential_files: File name for each element, in the folder ``pseudo``.
         self_consistency: Mixing and eigensolver.
         start_from_file: Start from ``out/rhoscale.save/charge-density.dat``.
+        start_from_orbitals: Start from the orbitals of a run whose ``.save`` folder lies there, too.
         one_diagonalisation: Stop after one accurate diagonalisation in the potential of that density.
     """
     cutoff = settings.cutoff * RYDBERG_PER_HARTREE
@@ -92,6 +94,7 @@ def pw_input(
         f"  diagonalization = '{self_consistency.diagonalization}'",
         f"  diago_david_ndim = {self_consistency.davidson_vectors}",
         *(["  startingpot = 'file'"] if start_from_file else []),
+        *(["  startingwfc = 'file'"] if start_from_orbitals else []),
         *(ONE_DIAGONALISATION if one_diagonalisation else _cycle_lines(settings, self_consistency, electrons)),
         "/",
         "ATOMIC_SPECIES",

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from rhoscale.engines.espresso_continuation import EspressoContinuation
 from rhoscale.engines.espresso_input import DEFAULT_SELF_CONSISTENCY, SelfConsistency
 from rhoscale.engines.espresso_run import EspressoRun
 from rhoscale.engines.interface import DFTSettings, Energies, GroundState
@@ -63,6 +64,10 @@ class EspressoProgram:
             StructureError: An element has no pseudopotential.
         """
         return self._run.ground_state(system, initial_density)
+
+    def continuation(self, folder: Path | None = None) -> EspressoContinuation:
+        """Ground states of one structure after the other, each from the density and orbitals of those before it."""
+        return EspressoContinuation(self._run, folder)
 
     def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
         """Compute the Harris-Foulkes energy of a density from one diagonalisation.

@@ -22,6 +22,7 @@ from rhoscale.system import PseudopotentialIdentity, System
 
 INPUT_NAME = "pw.in"
 LOG_NAME = "pw.out"
+XML_NAME = "data-file-schema.xml"
 LOG_LINES_SHOWN = 12
 NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
 EXIT_NOT_CONVERGED = 2
@@ -60,13 +61,34 @@ class EspressoRun:
 
     def ground_state(self, system: System, initial_density: FourierDensity | None) -> GroundState:
         """Run to self-consistency and read what it left; see :class:`~rhoscale.engines.interface.Engine`."""
-        folder, output, process = self._computed(system, initial_density, one_diagonalisation=False)
+        state, folder = self.kept_ground_state(system, initial_density)
+        self._clean(folder)
+        return state
+
+    def kept_ground_state(
+        self, system: System, initial_density: FourierDensity | None, orbitals: Path | None = None
+    ) -> tuple[GroundState, Path]:
+        """As :meth:`ground_state`, and the run's folder, which stays.
+
+        Args:
+            system: Cell and atoms.
+            initial_density: Density to start from; the atoms' if None.
+            orbitals: Folder of an earlier run whose orbitals it starts from, beside an initial density.
+        """
+        folder, output, process = self._computed(system, initial_density, orbitals, one_diagonalisation=False)
+        return self._state(system, folder, output, process), folder
+
+    def earlier_ground_state(self, system: System, folder: Path) -> GroundState:
+        """Read again what a finished run of this system left in its folder."""
+        output = read_output(save_folder(folder) / XML_NAME)
+        return self._state(system, folder, output, ProcessUse(0, 0.0, 0.0))
+
+    def _state(self, system: System, folder: Path, output: EspressoOutput, process: ProcessUse) -> GroundState:
         if not output.converged:
             raise self._failure(f"did not reach self-consistency in {output.iterations} cycles", folder)
         if output.forces is None:
             raise self._failure("wrote no forces", folder)
         density = self._density(folder, output.electrons)
-        self._clean(folder)
         return GroundState(
             system=system,
             density=FourierDensity.from_coefficients(
@@ -90,7 +112,7 @@ class EspressoRun:
 
     def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
         """Diagonalise once in the potential of a density; see :class:`~rhoscale.engines.interface.Engine`."""
-        folder, output, process = self._computed(system, density, one_diagonalisation=True)
+        folder, output, process = self._computed(system, density, None, one_diagonalisation=True)
         self._clean(folder)
         return Energies(
             energies=output.energies,
@@ -105,14 +127,14 @@ class EspressoRun:
         )
 
     def _computed(
-        self, system: System, density: FourierDensity | None, *, one_diagonalisation: bool
+        self, system: System, density: FourierDensity | None, orbitals: Path | None, *, one_diagonalisation: bool
     ) -> tuple[Path, EspressoOutput, ProcessUse]:
         electrons = system.electrons(self.identities)
-        folder = self._prepared_folder(system, density, one_diagonalisation=one_diagonalisation)
+        folder = self._prepared_folder(system, density, orbitals, one_diagonalisation=one_diagonalisation)
         process = self._start(folder)
         self._check_end(folder, process, one_diagonalisation=one_diagonalisation)
         try:
-            output = read_output(_save(folder) / "data-file-schema.xml")
+            output = read_output(save_folder(folder) / XML_NAME)
         except FormatError as error:
             raise self._failure(f"left no readable result: {error}", folder) from error
         if abs(output.electrons - electrons) > 1e-6:
@@ -123,7 +145,9 @@ class EspressoRun:
             raise self._failure(f"computed {output.system.formula} instead of {system.formula}", folder)
         return folder, output, process
 
-    def _prepared_folder(self, system: System, density: FourierDensity | None, *, one_diagonalisation: bool) -> Path:
+    def _prepared_folder(
+        self, system: System, density: FourierDensity | None, orbitals: Path | None, *, one_diagonalisation: bool
+    ) -> Path:
         try:
             if self.scratch is not None:
                 self.scratch.mkdir(parents=True, exist_ok=True)
@@ -136,17 +160,20 @@ class EspressoRun:
                 files,
                 self_consistency=self.self_consistency,
                 start_from_file=density is not None,
+                start_from_orbitals=orbitals is not None,
                 one_diagonalisation=one_diagonalisation,
             )
             (folder / INPUT_NAME).write_text(text)
             if density is not None:
-                _save(folder).mkdir(parents=True)
+                save_folder(folder).mkdir(parents=True)
                 write_charge_density_dat(
-                    _save(folder) / "charge-density.dat",
+                    save_folder(folder) / "charge-density.dat",
                     density,
                     cutoff=DENSITY_CUTOFF_FACTOR * self.settings.cutoff,
                     gamma_only=self.settings.gamma_only,
                 )
+            if orbitals is not None:
+                _copy_orbitals(save_folder(orbitals), save_folder(folder))
         except OSError as error:
             raise EngineError(
                 f"{self.name}: the scratch folder under {self.scratch or tempfile.gettempdir()} cannot be written "
@@ -156,7 +183,7 @@ class EspressoRun:
 
     def _density(self, folder: Path, electrons: float) -> FourierDensity:
         try:
-            density = read_charge_density_dat(_save(folder) / "charge-density.dat").density
+            density = read_charge_density_dat(save_folder(folder) / "charge-density.dat").density
         except FormatError as error:
             raise self._failure(f"left an unusable density: {error}", folder) from error
         if abs(density.electrons - electrons) > 1e-5 * electrons:
@@ -198,7 +225,13 @@ class EspressoRun:
         )
 
 
-def _save(folder: Path) -> Path:
+def _copy_orbitals(source: Path, target: Path) -> None:
+    for file in (source / XML_NAME, *source.glob("wfc*")):  # without the XML file pw.x takes random orbitals, silently
+        shutil.copyfile(file, target / file.name)
+
+
+def save_folder(folder: Path) -> Path:
+    """The ``.save`` folder in a run's folder."""
     return folder / "out" / f"{PREFIX}.save"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from rhoscale.refinement import FourierDensity
 from rhoscale.system import PseudopotentialIdentity, System
 from rhoscale.units import KELVIN_PER_HARTREE
 
+StartDensity = Callable[[System], FourierDensity | None]
 SMEARINGS = ("fermi-dirac", "cold", "gaussian", "fixed")
 
 
@@ -170,6 +172,23 @@ class Energies:
     engine: str
 
 
+class Continuation(Protocol):
+    """Ground states of one structure after the other, as molecular dynamics asks for them."""
+
+    def ground_state(self, system: System, *, start: StartDensity | None = None) -> GroundState:
+        """Compute a ground state from those of the structures before it.
+
+        Args:
+            system: Cell and atoms, near to those before.
+            start: Density to start from; asked only where nothing is there to go on from.
+
+        Raises:
+            EngineError: The program is missing, crashed, was killed or did not converge.
+            StructureError: An element has no pseudopotential.
+        """
+        ...
+
+
 class Engine(Protocol):
     """A way to compute Kohn-Sham ground states."""
 
@@ -192,6 +211,15 @@ class Engine(Protocol):
         """
         ...
 
+    def continuation(self, folder: Path | None = None) -> Continuation:
+        """Begin, or go on with, ground states of one structure after the other.
+
+        Args:
+            folder: Keeps what the next one starts from: a new continuation of the same folder gives the same bits.
+                One process at a time; of no use once the last structure is done. None: goes with the object.
+        """
+        ...
+
     def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
         """Compute the Harris-Foulkes energy of a density from one diagonalisation: an energy, never a label.
 
@@ -200,3 +228,14 @@ class Engine(Protocol):
             StructureError: An element has no pseudopotential.
         """
         ...
+
+
+@dataclass(frozen=True)
+class EachAfresh:
+    """A :class:`Continuation` of an engine that takes nothing from one structure to the next."""
+
+    engine: Engine
+
+    def ground_state(self, system: System, *, start: StartDensity | None = None) -> GroundState:
+        """Compute a ground state from the given density."""
+        return self.engine.ground_state(system, initial_density=None if start is None else start(system))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
-from rhoscale.engines.interface import DFTSettings, Energies, GroundState
+from rhoscale.engines.interface import DFTSettings, EachAfresh, Energies, GroundState
 from rhoscale.formats.espresso import coefficients_at
 from rhoscale.refinement import FourierDensity, kinetic_energies
 from rhoscale.system import PseudopotentialIdentity, System
@@ -79,6 +80,11 @@ class SuperpositionEngine:
             cpu_seconds=time.process_time() - started_cpu,
             engine=TOY_NAME,
         )
+
+    def continuation(self, folder: Path | None = None) -> EachAfresh:
+        """Every structure afresh: there is nothing to go on from."""
+        del folder
+        return EachAfresh(self)
 
     def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
         """Give the toy's energy less the Hartree energy of what the density has wrong: stationary at the toy's own.

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.engines.available import make_engine
-from rhoscale.engines.interface import Engine
+from rhoscale.engines.interface import Engine, StartDensity
 from rhoscale.engines.pseudopotentials import PseudopotentialFile, folder_pseudopotentials, gth_pseudopotential
 from rhoscale.errors import DatasetError, InputError, RhoscaleError
 from rhoscale.recipes.config import plain
@@ -28,7 +28,6 @@ from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStru
 from rhoscale.sampling.thermostat import (
     EngineCalculator,
     ScaledCalculator,
-    StartDensity,
     Thermostat,
     equilibrium_scale,
     potential_energy,
@@ -239,6 +238,8 @@ def _thermal_structure(
     task: Task, work: Path, maker: Callable[[EngineConfig], Engine], start: StartDensity | None
 ) -> tuple[ThermalStructure, float]:
     settings, ab_initio = task.thermostat, task.batch.ab_initio
+    folder = work / "trajectories"
+    states = folder / f"{task.run}-states"
     potential = classical_calculator(settings.forces)
     scale = equilibrium_scale(potential, task.batch.structure.perfect(task.seed))
     count = settings.snapshots_per_trajectory
@@ -246,9 +247,9 @@ def _thermal_structure(
     stages = [Stage(ScaledCalculator(potential, scale), classical)]
     if ab_initio is not None and task.dynamics_engine is not None:
         schedule = Schedule(ab_initio.duration_fs, settings.spacing_fs, count)
-        stages.append(Stage(EngineCalculator(maker(task.dynamics_engine), start), schedule, checkpoint_every=1))
+        calculator = EngineCalculator(maker(task.dynamics_engine), start, folder=states)
+        stages.append(Stage(calculator, schedule, checkpoint_every=1))
     thermostat = Thermostat(task.temperature, settings.timestep_fs, settings.damping_fs)
-    folder = work / "trajectories"
     with _claim(folder / f"{task.run}.lock", blocking=True):
         structures = thermalise(
             task.batch.structure.build(task.seed, task.strain),
@@ -257,6 +258,7 @@ def _thermal_structure(
             task.seed,
             checkpoint=folder / task.run,
         )
+        shutil.rmtree(states, ignore_errors=True)
     return structures[task.frame], scale
 
 

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from rhoscale.ase_bridge import from_atoms, to_atoms
-from rhoscale.engines.interface import Engine
+from rhoscale.engines.interface import Engine, StartDensity
 from rhoscale.errors import InputError, StructureError
-from rhoscale.refinement import FourierDensity
 from rhoscale.sampling.chain import NoseHooverChain
 from rhoscale.sampling.compiled import changes
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM, EV_PER_HARTREE
 
 FloatArray = NDArray[np.float64]
-StartDensity = Callable[[System], FourierDensity | None]
 
 
 @dataclass(frozen=True)
@@ -123,16 +121,16 @@ class EngineCalculator(Calculator):
     """A DFT engine as a source of forces: ab-initio molecular dynamics.
 
     Args:
-        engine: Computes the ground states.
-        start: Density to start each of them from, if it knows one; a function of the structure alone, so that a
-            killed trajectory goes on bit for bit.
+        engine: Computes the ground states, each from those before it where it can.
+        start: Density to start from where nothing is there to go on from; a function of the structure alone.
+        folder: Keeps what the next ground state starts from, so that a killed trajectory goes on bit for bit.
     """
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012 - as ASE's base class has it
 
-    def __init__(self, engine: Engine, start: StartDensity | None = None) -> None:
+    def __init__(self, engine: Engine, start: StartDensity | None = None, *, folder: Path | None = None) -> None:
         super().__init__()
-        self.engine = engine
+        self.states = engine.continuation(folder)
         self.start = start
 
     def calculate(
@@ -142,7 +140,7 @@ class EngineCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert atoms is not None
         system = from_atoms(atoms)
-        state = self.engine.ground_state(system, initial_density=None if self.start is None else self.start(system))
+        state = self.states.ground_state(system, start=self.start)
         energy = state.energies["total"] * EV_PER_HARTREE
         forces = state.forces * (EV_PER_HARTREE * BOHR_PER_ANGSTROM)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
