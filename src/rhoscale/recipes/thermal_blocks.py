@@ -159,7 +159,7 @@ def thermal_block(run: BlockRun, on_step: Callable[[int], None] | None = None) -
 def _motion(run: BlockRun, forces: Calculator, unfinished: Path, on_step: Callable[[int], None] | None) -> Motion:
     """The end of a trajectory that starts like those of :func:`thermalise`, whose measure of decorrelation is left out.
 
-    That measure goes over all density waves of the block, which takes longer than the dynamics of a large one.
+    That measure goes over all density waves of the block, which grows as the square of its atoms.
     """
     dynamics = run.dynamics
     thermostat = Thermostat(dynamics.temperature, dynamics.timestep_fs, dynamics.damping_fs)
