@@ -260,10 +260,15 @@ def test_energies_survive_json() -> None:
 def test_ase_asks_for_the_energy_and_for_nothing_else(toy_model: Path, structure: Path) -> None:
     atoms = to_atoms(CELL)
     atoms.calc = rhoscale.RhoscaleCalculator(model=toy_model, engine="toy")
-    expected = energy(structure, "--model", toy_model, "--engine", "toy")["energies_hartree"]["total"]
-    assert atoms.get_potential_energy() == pytest.approx(expected * EV_PER_HARTREE, abs=1e-6)
+    found = energy(structure, "--model", toy_model, "--engine", "toy")
+    terms = found["energies_hartree"]
+    assert terms["second_order"] > 1e-4
+    assert found["corrected_hartree"] == pytest.approx(terms["total"] + terms["second_order"], abs=1e-12)
+    assert atoms.get_potential_energy() == pytest.approx(found["corrected_hartree"] * EV_PER_HARTREE, abs=1e-6)
     assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
     assert atoms.calc.report.verdict is not None
+    plain = rhoscale.RhoscaleCalculator(model=toy_model, engine="toy", second_order=False)
+    assert plain.get_potential_energy(to_atoms(CELL)) == pytest.approx(terms["total"] * EV_PER_HARTREE, abs=1e-6)
     for ask in (atoms.get_forces, atoms.get_stress, atoms.get_magnetic_moments):
         with pytest.raises(PropertyNotImplementedError):
             ask()

@@ -170,6 +170,7 @@ def test_the_converged_density_gives_the_energy_back(name: str, kmesh: tuple[int
     assert abs(given.energies["total"] - state.energies["total"]) < 1e-8 * len(system)
     assert given.fermi == pytest.approx(state.fermi, abs=1e-6)
     assert given.electrons_given == pytest.approx(12.0, abs=1e-9)
+    assert abs(given.energies["second_order"]) < 1e-8 * len(system)
     assert list(tmp_path.iterdir()) == []
     if name != "toy":
         parts = given.energies
@@ -188,14 +189,16 @@ def test_harris_foulkes_error_is_of_second_order_in_the_density_error(name: str,
     state = engine.ground_state(system)
     wrong = engine.ground_state(cubic_aluminium(seed=1)).density  # the same cell, other atoms
     change = wrong.coefficients - state.density.coefficients
-    errors = []
+    errors, corrected = [], []
     for share in (0.1, 0.05):
         density = replace(state.density, coefficients=(state.density.coefficients + share * change) * 1.01)
         given = engine.energies_from_density(system, density)
         assert given.electrons_given == pytest.approx(12.12, abs=1e-6)
         errors.append(given.energies["total"] - state.energies["total"])
+        corrected.append(errors[-1] + given.energies["second_order"])
     assert abs(errors[0]) > 1e-6
     assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.1)
+    assert max(np.abs(corrected) / np.abs(errors)) < 0.3  # what the response of an electron gas leaves, even of 4 atoms
 
 
 @pytest.mark.dft
@@ -208,7 +211,7 @@ def test_program_and_python_package_agree_on_the_energy_of_a_density(tmp_path: P
     waves = kinetic_energies(density.cell, density.millers)
     inside = (waves > 0) & (waves <= 4 * TIGHT.cutoff)
     hartree = 2 * np.pi * system.volume * np.sum(np.abs(density.coefficients[inside]) ** 2 / waves[inside])
-    assert one.energies["hartree"] == pytest.approx(hartree, rel=1e-8)  # of the given density, not of the new one
+    assert one.energies["hartree"] == pytest.approx(hartree, rel=1e-7)  # of the given density, not of the new one
     assert np.abs(one.eigenvalues - two.eigenvalues)[:, :7].max() < 1e-7  # the occupied ones
 
 

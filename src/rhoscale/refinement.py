@@ -90,6 +90,13 @@ class FourierDensity:
         values = fft.irfftn(spectrum, s=fine, axes=(0, 1, 2)) * float(np.prod(fine))
         return Density(Grid(self.cell, shape), values[:: factor[0], :: factor[1], :: factor[2]])
 
+    def coefficients_of(self, millers: NDArray[np.integer]) -> NDArray[np.complex128]:
+        """Coefficients [n] of waves of the kept half [n, 3], zero for those beyond the cutoff."""
+        reach = np.maximum(np.abs(self.millers).max(axis=0), np.abs(millers).max(axis=0)).astype(int)
+        box = np.zeros(2 * reach + 1, dtype=np.complex128)
+        box[tuple(self.millers.T.astype(int))] = self.coefficients
+        return np.asarray(box[tuple(np.asarray(millers, dtype=int).T)])
+
     def truncated(self, cutoff: float) -> FourierDensity:
         """The same density with fewer waves."""
         return FourierDensity.from_coefficients(self.cell, self.millers, self.coefficients, cutoff)

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rhoscale.recipes.energy import EnergyReport, PreparedEnergy
 
-TERMS = ("one_electron", "hartree", "xc", "ewald", "smearing")
+TERMS = ("second_order", "one_electron", "hartree", "xc", "ewald", "smearing")
 
 
 def register(app: typer.Typer) -> None:
@@ -83,12 +83,11 @@ def _report_text(report: EnergyReport) -> str:
     lines = [
         f"electrons    {found.electrons_given:.4f} given, {expected:g} expected "
         f"({100 * (found.electrons_given / expected - 1):+.3f} %), rescaled",
-        f"total        {found.energies['total']:.8f} Ha, {report.per_atom:.8f} Ha/atom (free energy, Harris-Foulkes)",
+        f"total        {found.corrected:.8f} Ha, {report.per_atom:.8f} Ha/atom (free energy, second order included)",
     ]
-    for term in TERMS:
-        if term in found.energies:
-            value = found.energies[term]
-            lines.append(f"  {term.replace('_', ' '):12s} {value:16.8f} Ha  {value / atoms:14.8f} Ha/atom")
+    known = {k: found.energies[k] for k in TERMS if k in found.energies}
+    for term, value in {"Harris-Foulkes": found.energies["total"], **known}.items():
+        lines.append(f"  {term.replace('_', ' '):14s} {value:16.8f} Ha  {value / atoms:14.8f} Ha/atom")
     lines.append(f"Fermi level  {found.fermi:.6f} Ha")
     if report.spread is not None:
         spread = report.spread

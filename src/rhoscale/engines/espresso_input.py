@@ -13,11 +13,13 @@ PREFIX = "rhoscale"
 DENSITY_CUTOFF_FACTOR = 4  # products of two orbitals reach twice their wave number
 SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
 
-# The cycle is cut after its first diagonalisation, never counts as converged, and mixes in nothing of the new density
-# (0 itself is refused): the total energy that is then reported is the Harris-Foulkes one of the given density. With
-# scf_must_converge = .false. it would hold Hartree and exchange-correlation energies of the new density.
+# The cycle is cut after its first diagonalisation, never counts as converged, and mixes in next to nothing of the new
+# density (0 itself is refused): the total energy that is then reported is the Harris-Foulkes one of the given density,
+# but for MIXED times twice the energy of the change, and the change is what the file holds more, divided by MIXED. With
+# scf_must_converge = .false. the total would hold Hartree and exchange-correlation energies of the new density.
+MIXED = 1e-8
 ONE_DIAGONALISATION = (
-    "  electron_maxstep = 1, conv_thr = 1e-30, mixing_beta = 1e-20",
+    f"  electron_maxstep = 1, conv_thr = 1e-30, mixing_mode = 'plain', mixing_beta = {MIXED:g}",
     "  diago_thr_init = 1e-10, diago_full_acc = .true.",
 )
 

@@ -7,14 +7,15 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR, PREFIX, SelfConsistency, pw_input
+from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR, MIXED, PREFIX, SelfConsistency, pw_input
 from rhoscale.engines.espresso_output import EspressoOutput, read_output
 from rhoscale.engines.interface import DFTSettings, Energies, GroundState
 from rhoscale.engines.process import ProcessUse, run_measured
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
+from rhoscale.engines.second_order import second_order_energy
 from rhoscale.errors import EngineError, FormatError
 from rhoscale.formats.espresso import read_charge_density_dat, write_charge_density_dat
 from rhoscale.refinement import FourierDensity
@@ -112,10 +113,12 @@ class EspressoRun:
 
     def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
         """Diagonalise once in the potential of a density; see :class:`~rhoscale.engines.interface.Engine`."""
-        folder, output, process = self._computed(system, density, None, one_diagonalisation=True)
+        given = self._rescaled(system, density)
+        folder, output, process = self._computed(system, given, None, one_diagonalisation=True)
+        lacking = second_order_energy(self._change(folder, given, output.electrons), output.electrons)
         self._clean(folder)
         return Energies(
-            energies=output.energies,
+            energies={**output.energies, "second_order": lacking},
             fermi=output.fermi,
             eigenvalues=output.eigenvalues,
             kpoints=output.kpoints,
@@ -125,6 +128,17 @@ class EspressoRun:
             cpu_seconds=process.cpu_seconds,
             engine=f"{self.name} ({output.version})",
         )
+
+    def _rescaled(self, system: System, density: FourierDensity) -> FourierDensity:
+        """The density with the electrons of the pseudopotentials, as the program would scale it in silence."""
+        return replace(
+            density, coefficients=density.coefficients * (system.electrons(self.identities) / density.electrons)
+        )
+
+    def _change(self, folder: Path, given: FourierDensity, electrons: float) -> FourierDensity:
+        """Density of the new orbitals less the given one."""
+        mixed = self._density(folder, electrons)
+        return replace(mixed, coefficients=(mixed.coefficients - given.coefficients_of(mixed.millers)) / MIXED)
 
     def _computed(
         self, system: System, density: FourierDensity | None, orbitals: Path | None, *, one_diagonalisation: bool

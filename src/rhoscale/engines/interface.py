@@ -150,7 +150,8 @@ class Energies:
 
             (J. Harris, Phys. Rev. B 31, 1770 (1985); W. M. C. Foulkes and R. Haydock, Phys. Rev. B 39, 12520 (1989)),
             with the eigenvalues e_i in the potential of rho; its error is of second order in that of the density.
-            The terms are named as in :class:`GroundState`.
+            ``second_order`` estimates what it lacks of the self-consistent one (``engines/second_order.py``). The other
+            terms are named as in :class:`GroundState`.
         fermi: Fermi level, Hartree.
         eigenvalues: [k-points, bands], Hartree.
         kpoints: In units of the reciprocal vectors [k-points, 3].
@@ -170,6 +171,11 @@ class Energies:
     wall_seconds: float
     cpu_seconds: float
     engine: str
+
+    @property
+    def corrected(self) -> float:
+        """Harris-Foulkes free energy and the estimate of what it lacks, Hartree for the whole cell."""
+        return self.energies["total"] + self.energies["second_order"]
 
 
 class Continuation(Protocol):

@@ -95,8 +95,9 @@ class SuperpositionEngine:
         state = self.ground_state(system)
         scaled = density.coefficients * (state.electrons / density.electrons)
         given = FourierDensity.from_coefficients(system.cell, density.millers, scaled, self.settings.density_cutoff)
+        lacking = _hartree_energy_of_difference(given, state.density)
         return Energies(
-            energies={"total": state.energies["total"] - _hartree_energy_of_difference(given, state.density)},
+            energies={"total": state.energies["total"] - lacking, "second_order": lacking},
             fermi=state.fermi,
             eigenvalues=state.eigenvalues,
             kpoints=state.kpoints,

@@ -20,6 +20,7 @@ class EnergyErrors:
     Attributes:
         l1: Of the rescaled density, per electron; 0.01 is 1 %.
         total: Of the Harris-Foulkes total free energy, per atom.
+        corrected: Of that with the estimate of what it lacks (``second_order``), per atom; None where there is none.
         xc: Of the exchange-correlation energy, per atom; None where the engine gives none.
         fermi: Of the Fermi level.
         eigenvalue_occupied: Largest absolute error of an eigenvalue at or below the true Fermi level; None without.
@@ -28,6 +29,7 @@ class EnergyErrors:
 
     l1: float
     total: float
+    corrected: float | None
     xc: float | None
     fermi: float
     eigenvalue_occupied: float | None
@@ -56,7 +58,7 @@ def energy_errors(
     """Compare energies, Fermi levels and eigenvalues of two densities of one structure, computed alike.
 
     Args:
-        found: ``total``, ``fermi`` and perhaps ``xc``, Hartree, of the density in question.
+        found: ``total``, ``fermi`` and perhaps ``second_order`` and ``xc``, Hartree, of the density in question.
         reference: The same of the self-consistent density.
         l1: Error of the density, per electron.
         atoms: Number of atoms in the cell.
@@ -74,9 +76,11 @@ def energy_errors(
     both_xc = "xc" in found and "xc" in reference
     occupied = reference_eigenvalues <= reference["fermi"]
     off = np.abs(eigenvalues - reference_eigenvalues)
+    total = found["total"] - reference["total"]
     return EnergyErrors(
         l1=l1,
-        total=(found["total"] - reference["total"]) / atoms,
+        total=total / atoms,
+        corrected=(total + found["second_order"]) / atoms if "second_order" in found else None,
         xc=(found["xc"] - reference["xc"]) / atoms if both_xc else None,
         fermi=found["fermi"] - reference["fermi"],
         eigenvalue_occupied=float(off[occupied].max()) if occupied.any() else None,

@@ -137,8 +137,8 @@ class EnergyReport:
 
     @property
     def per_atom(self) -> float:
-        """Total free energy, Hartree per atom."""
-        return self.found.energies["total"] / len(self.prepared.system)
+        """Total free energy with the estimate of its second order, Hartree per atom."""
+        return self.found.corrected / len(self.prepared.system)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, eigenvalues included."""
@@ -147,6 +147,8 @@ class EnergyReport:
         return {
             **self.prepared.to_dict(),
             **energies_to_dict(self.found),
+            "corrected_hartree": self.found.corrected,
+            "corrected_per_atom_hartree": self.per_atom,
             "per_atom_hartree": {name: value / atoms for name, value in self.found.energies.items()},
             "verdict": verdict,
             "spread": None if self.spread is None else self.spread.to_dict(),

@@ -17,7 +17,7 @@ from rhoscale.formats.whole_file import whole_file
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
 
-FORMAT = "rhoscale-energies-1"
+FORMAT = "rhoscale-energies-2"
 NAME_LENGTH = 20
 COEFFICIENT_DIGITS = 1e-12  # electrons per Bohr^3; below what changes an energy by 1e-12 Ha
 
@@ -50,7 +50,7 @@ class EnergyRuns:
 
 def run_key(engine: Engine, system: System, density: FourierDensity) -> str:
     """Hash of structure, density, pseudopotentials and settings; programs of one code share their results."""
-    digest = hashlib.sha256(system.content_hash().encode())
+    digest = hashlib.sha256(f"{FORMAT} {system.content_hash()}".encode())
     digest.update(_physics(engine.settings).encode())
     for element in system.elements:
         digest.update(engine.pseudopotentials[element].sha256.encode())

@@ -245,6 +245,9 @@ def _thermal_structure(
     count = settings.snapshots_per_trajectory
     classical = Schedule(settings.equilibration_fs, settings.spacing_fs, count if ab_initio is None else 1)
     stages = [Stage(ScaledCalculator(potential, scale), classical)]
+    if settings.melt_kelvin is not None:
+        melting = Schedule(settings.equilibration_fs)
+        stages.insert(0, Stage(ScaledCalculator(potential, scale), melting, temperature=settings.melt_kelvin))
     if ab_initio is not None and task.dynamics_engine is not None:
         schedule = Schedule(ab_initio.duration_fs, settings.spacing_fs, count)
         calculator = EngineCalculator(maker(task.dynamics_engine), start, folder=states)

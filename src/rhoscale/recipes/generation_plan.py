@@ -172,7 +172,10 @@ class StructureConfig:
 
 @dataclass(frozen=True)
 class ThermostatConfig:
-    """How structures are thermalised; ``forces`` is ``emt``, ``tersoff`` or ``package.module:Class``."""
+    """How structures are thermalised; ``forces`` is ``emt``, ``tersoff`` or ``package.module:Class``.
+
+    With ``melt_kelvin`` they spend the time of equilibration at that temperature before they come to their own.
+    """
 
     forces: str = "emt"
     timestep_fs: float = 1.0
@@ -180,11 +183,14 @@ class ThermostatConfig:
     equilibration_fs: float = 4000.0
     spacing_fs: float = 1000.0
     snapshots_per_trajectory: int = 1
+    melt_kelvin: float | None = None
 
     def __post_init__(self) -> None:
         for key in ("timestep_fs", "damping_fs", "spacing_fs", "snapshots_per_trajectory"):
             if not 0 < getattr(self, key) < math.inf:
                 raise InputError(f"{key} = {getattr(self, key)}; expected a positive number; change it")
+        if self.melt_kelvin is not None and not 0 < self.melt_kelvin < math.inf:
+            raise InputError(f"melt_kelvin = {self.melt_kelvin}; expected a positive temperature; change it")
         if not 0 <= self.equilibration_fs < math.inf:
             raise InputError(f"equilibration_fs = {self.equilibration_fs}; expected a time of 0 or more; change it")
 

@@ -14,9 +14,9 @@ from rhoscale.errors import FormatError
 from rhoscale.postprocess.energy_errors import EnergyErrors
 from rhoscale.postprocess.energy_spread import EnergySpread
 
-FORMAT = "rhoscale-study-energies-1"
+FORMAT = "rhoscale-study-energies-2"
 PREDICTION, PROMOLECULE = "prediction", "promolecule"
-COLUMNS = ("l1", "total", "xc", "fermi", "eigenvalue_occupied", "eigenvalue_all", "over_l1_squared")
+COLUMNS = ("l1", "total", "corrected", "xc", "fermi", "eigenvalue_occupied", "eigenvalue_all", "over_l1_squared")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def _case(cells: Sequence[CellEnergies]) -> dict[str, Any]:
     for density in densities:
         rows = [cell.errors[density].to_dict() for cell in cells if density in cell.errors]
         found[density] = {"snapshots": len(rows), **{key: _mean([row[key] for row in rows]) for key in COLUMNS}}
-        found[density]["total_worst"] = max(abs(row["total"]) for row in rows if row["total"] is not None)
+        for key in ("total", "corrected"):
+            found[density][f"{key}_worst"] = max((abs(e) for row in rows if (e := row[key]) is not None), default=None)
     return found
 
 
@@ -141,11 +142,12 @@ def _coverage(cells: Sequence[CellEnergies]) -> dict[str, float] | None:
 def markdown(cells: Sequence[CellEnergies]) -> str:
     """The tables as Markdown: means over each case, then every snapshot."""
     found = summarise(cells)
-    head = "| L1 | total | xc | Fermi level | eigenvalue, occupied | eigenvalue, all | total / L1^2 |"
-    rule = "|---" * 7 + "|"
+    head = "| L1 | total | corrected | xc | Fermi level | eigenvalue, occupied | eigenvalue, all | total / L1^2 |"
+    rule = "|---" * 8 + "|"
     lines = [
         "Energies in Ha/atom, levels in Ha; means of absolute values over the snapshots of a case. Reference: the",
-        "label's self-consistent energies; for eigenvalues one diagonalisation in the label's own density.",
+        "label's self-consistent energies; for eigenvalues one diagonalisation in the label's own density. Total: the",
+        "Harris-Foulkes energy; corrected: the same with the estimate of its second order.",
         "",
         f"| case | snapshots | density {head}",
         f"|---|---|---{rule}",

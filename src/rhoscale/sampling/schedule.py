@@ -83,11 +83,19 @@ class ThermalStructure:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of a trajectory with one source of forces; it ends with the schedule's last snapshot."""
+    """A stretch of a trajectory with one source of forces; it ends with the schedule's last snapshot.
+
+    Attributes:
+        calculator: Source of forces.
+        schedule: When it ends.
+        checkpoint_every: Steps between writings of the state; 0 for none but the last.
+        temperature: Of the thermostat in this stage, Kelvin; the trajectory's own if None.
+    """
 
     calculator: Calculator
     schedule: Schedule
     checkpoint_every: int = 0
+    temperature: float | None = None
 
 
 def thermalise(
@@ -132,7 +140,7 @@ def thermalise(
                 motion,
                 system,
                 stage.calculator,
-                thermostat,
+                thermostat if stage.temperature is None else replace(thermostat, temperature=stage.temperature),
                 steps=steps[-1],
                 record_every=record_every,
                 checkpoint=file,

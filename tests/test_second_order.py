@@ -1,0 +1,68 @@
+"""What the Harris-Foulkes energy lacks: limits of the electron gas, and sums over waves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rhoscale.density import Density
+from rhoscale.engines.second_order import (
+    exchange_correlation_kernel,
+    lindhard_response,
+    screened_interaction,
+    second_order_energy,
+)
+from rhoscale.grid import Grid
+from rhoscale.refinement import FourierDensity, kinetic_energies
+
+DENSITY = 0.0268  # aluminium
+FERMI = (3 * np.pi**2 * DENSITY) ** (1 / 3)
+STATES = FERMI / np.pi**2  # at the Fermi level, per volume and Hartree
+
+
+def test_long_waves_are_screened_by_the_states_at_the_fermi_level() -> None:
+    assert lindhard_response(np.array([1e-3]), DENSITY)[0] == pytest.approx(-STATES, rel=1e-5)
+    assert screened_interaction(np.array([1e-3]), DENSITY)[0] == pytest.approx(1 / STATES, rel=1e-5)
+
+
+def test_short_waves_are_not_screened() -> None:
+    waves = np.array([60.0])
+    assert lindhard_response(waves, DENSITY)[0] == pytest.approx(-4 * DENSITY / waves[0] ** 2, rel=1e-2)
+    bare = 4 * np.pi / waves**2 + exchange_correlation_kernel(DENSITY)
+    assert screened_interaction(waves, DENSITY) == pytest.approx(bare, rel=1e-3)
+
+
+def test_the_response_has_half_its_strength_at_twice_the_fermi_wave_number() -> None:
+    near = lindhard_response(2 * FERMI * np.array([1 - 1e-6, 1.0, 1 + 1e-6]), DENSITY)
+    assert near == pytest.approx(-STATES / 2, rel=1e-4)
+
+
+def test_exchange_alone_at_high_density() -> None:
+    """- (3 / pi)^(1/3) n^(-2/3) / 3, and correlation less and less beside it."""
+    n = 1e5
+    assert exchange_correlation_kernel(n) == pytest.approx(-((3 / np.pi) ** (1 / 3)) * n ** (-2 / 3) / 3, rel=0.01)
+
+
+def test_one_wave_has_the_energy_of_its_amplitude() -> None:
+    """rho = 2 a cos(G.r): 1/2 int int rho W rho = Omega a^2 W(G)."""
+    cell = np.array([[7.0, 0, 0], [1.0, 8.0, 0], [0, 0.5, 9.0]])
+    grid = Grid(cell, (12, 12, 12))
+    wave = np.array([1, -1, 2]) @ (2 * np.pi * np.linalg.inv(cell).T)
+    values = 2e-3 * np.cos(grid.points() @ wave).reshape(grid.shape) + 0.5  # the mean has no energy
+    change = FourierDensity.from_density(Density(grid, values), 50.0)
+    electrons = DENSITY * abs(np.linalg.det(cell))
+    expected = abs(np.linalg.det(cell)) * 1e-6 * screened_interaction(np.array([np.linalg.norm(wave)]), DENSITY)[0]
+    assert second_order_energy(change, electrons) == pytest.approx(expected, rel=1e-10)
+
+
+def test_coefficients_of_waves_that_a_density_lacks_are_zero() -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid(np.diag([6.0, 7.0, 8.0]), (9, 10, 12))
+    whole = FourierDensity.from_density(Density(grid, rng.normal(size=grid.shape)), 4.0)
+    part = whole.truncated(2.0)
+    assert 0 < len(part.millers) < len(whole.millers)
+    found = part.coefficients_of(whole.millers)
+    kept = kinetic_energies(grid.cell, whole.millers) <= 2.0
+    assert np.array_equal(found[kept], part.coefficients)
+    assert not found[~kept].any()
+    assert np.array_equal(whole.coefficients_of(part.millers), part.coefficients)
