@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rhoscale.baselines.linear import Batch, LinearBaseline, NormalEquations, fit_linear, ridge_path
-from rhoscale.baselines.promolecule import PromoleculeBaseline
-from rhoscale.errors import InputError, ModelError, StructureError
-from rhoscale.promolecule import AtomicDensityTable
-from rhoscale.system import PseudopotentialIdentity, System
+from rhoscale.errors import InputError, ModelError
 
 FloatArray = NDArray[np.float64]
 
@@ -165,45 +162,3 @@ def test_damaged_arrays_and_other_features_are_refused() -> None:
 def test_data_that_cannot_be_fitted_are_refused(fit: Callable[[], object]) -> None:
     with pytest.raises(InputError):
         fit()
-
-
-def atomic_density(element: str, valence: float, width: float) -> AtomicDensityTable:
-    identity = PseudopotentialIdentity(element, f"toy-q{valence:g}", valence, "0" * 64)
-    norm = valence / (np.pi**1.5 * width**3)
-    return AtomicDensityTable.tabulate(identity, lambda r: norm * np.exp(-((r / width) ** 2)))
-
-
-def two_atoms() -> System:
-    return System(np.diag([9.0, 10.0, 11.0]), np.array([[1.0, 2.0, 3.0], [4.0, 7.0, 8.5]]), np.array(["Si", "Ge"]))
-
-
-def test_promolecule_is_the_sum_of_its_atoms() -> None:
-    baseline = PromoleculeBaseline({"Si": atomic_density("Si", 4, 1.5), "Ge": atomic_density("Ge", 4, 1.8)})
-    points = np.random.default_rng(0).uniform(0, 10, (20, 3))
-    density = baseline.predictor(two_atoms())(points)
-    expected = np.zeros(len(points))
-    shifts = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3), axis=-1).reshape(-1, 3) @ two_atoms().cell
-    for position, element in zip(two_atoms().positions, ("Si", "Ge"), strict=True):
-        distances = np.linalg.norm(points[:, None] - position - shifts[None], axis=2)
-        expected += baseline.tables[element].density(distances).sum(axis=1)
-    assert np.ptp(expected) > 0.01
-    np.testing.assert_allclose(density, expected, rtol=1e-9, atol=1e-12)
-
-
-def test_promolecule_survives_its_arrays_and_the_hash_sees_exchanged_elements() -> None:
-    si, ge = atomic_density("Si", 4, 1.5), atomic_density("Ge", 4, 1.8)
-    baseline = PromoleculeBaseline({"Si": si, "Ge": ge})
-    identities = {"Si": si.pseudopotential, "Ge": ge.pseudopotential}
-    again = PromoleculeBaseline.from_arrays(baseline.to_arrays(), identities)
-    assert again.content_hash == baseline.content_hash
-    exchanged = {
-        name.replace("Si", "Xx").replace("Ge", "Si").replace("Xx", "Ge"): a for name, a in baseline.to_arrays().items()
-    }
-    assert PromoleculeBaseline.from_arrays(exchanged, identities).content_hash != baseline.content_hash
-    with pytest.raises(ModelError, match=r"lacks the array 'promolecule.Ge'"):
-        PromoleculeBaseline.from_arrays({k: v for k, v in baseline.to_arrays().items() if "Si" in k}, identities)
-
-
-def test_promolecule_without_a_table_for_an_element_is_refused() -> None:
-    with pytest.raises(StructureError, match="Ge"):
-        PromoleculeBaseline({"Si": atomic_density("Si", 4, 1.5)}).predictor(two_atoms())
