@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhoscale.ase_bridge import read_system, to_atoms
-from rhoscale.errors import InputError, OutputError, StructureError
+from rhoscale.errors import FormatError, InputError, OutputError, StructureError
 from rhoscale.recipes import thermal_blocks
 from rhoscale.recipes.block_runs import thermal_blocks as run_blocks
 from rhoscale.recipes.build import SEAM_CELLS, BuildConfig, BuildReport, assemble, block_shape, build, plan_build
@@ -327,10 +328,35 @@ def test_a_cell_that_costs_no_more_than_the_blocks_is_dynamics_itself(tmp_path: 
 
 
 def test_a_block_is_as_cubic_as_the_supercell_allows() -> None:
-    assert block_shape((70, 70, 70), 4, 2000) == (8, 8, 8)
-    assert block_shape((70, 70, 70), 8, 2000) == (7, 6, 6) or block_shape((70, 70, 70), 8, 2000) == (7, 7, 6)
-    assert block_shape((1, 1, 5000), 8, 2000) == (1, 1, 250)
-    assert block_shape((3, 3, 3), 4, 2000) == (3, 3, 3)
+    cube = (1.0, 1.0, 1.0)
+    assert block_shape((70, 70, 70), 4, 2000, cube) == (8, 8, 8)
+    assert block_shape((70, 70, 70), 8, 2000, cube) in ((7, 6, 6), (7, 7, 6))
+    assert block_shape((1, 1, 5000), 8, 2000, cube) == (1, 1, 250)
+    assert block_shape((3, 3, 3), 4, 2000, cube) == (3, 3, 3)
+    assert block_shape((70, 70, 70), 4, 2000, (1.0, 1.0, 2.0)) == (10, 10, 5)
+
+
+def test_any_crystal_from_a_file_is_tiled_from_blocks(tmp_path: Path) -> None:
+    hexagonal = bulk("Al", "hcp", a=2.86, c=4.67)  # as dense as fcc aluminium
+    hexagonal.write(tmp_path / "POSCAR")
+    output = tmp_path / "al.xyz"
+    config = BuildConfig(
+        None, None, 300.0, output, structure=tmp_path / "POSCAR", atoms=2000, blocks=2, block_atoms=250,
+        vacancies=0.01, seed=2, equilibration_fs=60.0, timestep_fs=2.0,
+    )  # fmt: skip
+    plan = plan_build(config)
+    assert plan.repeats == (12, 12, 7)
+    assert plan.block == (6, 6, 4)
+    report = build(config)
+    assert len(report.system) == 2016 - 20
+    assert report.likeness is not None
+    assert report.likeness.smallest >= report.likeness.smallest_of_blocks > 4.5
+    assert report.likeness.rms == pytest.approx(report.likeness.rms_of_blocks, rel=0.1)
+    assert report.likeness.difference < 0.1
+    assert np.allclose(read_system(output).cell, supercell(plan.cell, plan.repeats).cell, atol=1e-6)
+    for change in ({"lattice": "fcc"}, {"elements": ("Al",)}, {"structure": None}, {"structure": tmp_path / "no"}):
+        with pytest.raises((InputError, FormatError)):
+            plan_build(replace(config, force=True, **change))
 
 
 def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:

@@ -19,16 +19,19 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    lattice: str = typer.Option(..., help="sc, bcc, fcc, diamond, zincblende, rocksalt or cesium-chloride."),
-    constant: float = typer.Option(..., help="Edge of the conventional cell, Bohr."),
+    structure: Path | None = typer.Argument(
+        None, help="Structure file with the perfect crystal's cell, of any shape; or give --lattice."
+    ),
+    lattice: str | None = typer.Option(None, help="sc, bcc, fcc, diamond, zincblende, rocksalt or cesium-chloride."),
+    constant: float | None = typer.Option(None, help="Edge of the conventional cell, Bohr."),
     temperature: float = typer.Option(..., help="Kelvin."),
     out: Path = typer.Option(
         ..., "--out", "-o", help="NAME.xyz (extended XYZ) or NAME.npz; NAME.xyz.json says whence."
     ),
     elements: str | None = typer.Option(None, help="One for each sublattice: Al, or Si,Ge for zincblende."),
     alloy: str | None = typer.Option(None, help="Or a random alloy, with fractions: Si=0.5,Ge=0.5."),
-    atoms: int | None = typer.Option(None, min=1, help="About how many atoms, in a cube."),
-    supercell: tuple[int, int, int] | None = typer.Option(None, help="Or conventional cells along each axis."),
+    atoms: int | None = typer.Option(None, min=1, help="About how many atoms, in about a cube."),
+    supercell: tuple[int, int, int] | None = typer.Option(None, help="Or cells along each axis."),
     vacancies: float = typer.Option(0.0, help="Fraction of the sites that stay empty."),
     seed: int = typer.Option(0, min=0, help="Of momenta, decoration, vacancies and the places of blocks."),
     blocks: int = typer.Option(4, help="Trajectories to tile from, if the supercell is larger than all of them."),
@@ -54,6 +57,7 @@ def run(
         output=out,
         elements=tuple(elements.split(",")) if elements else (),
         alloy=_fractions(alloy) if alloy else {},
+        structure=structure,
         supercell=supercell,
         atoms=atoms,
         blocks=blocks,

@@ -29,6 +29,14 @@ NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
 EXIT_NOT_CONVERGED = 2
 ABORT_NOTICE = "MPI_ABORT was invoked"  # Open MPI's words after the program's own last ones
 NO_DAEMON = {"OMPI_MCA_ess_singleton_isolated": "1"}  # else Open MPI starts a daemon beside a program on its own
+# OpenBLAS 0.3.21 (Debian 12) reads beyond the last column in zgemv_n, and where the heap ends there (16 Mg atoms at
+# 10 Ry, 2x2x2 shifted) the program is killed by SIGSEGV: glibc is to keep spare room behind the heap. Any of these
+# settings freezes the others, so they are what glibc would come to by itself.
+SPARE_MEMORY = {
+    "MALLOC_TOP_PAD_": str(2**24),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**26),
+}
 
 
 @dataclass(frozen=True)
@@ -210,7 +218,8 @@ class EspressoRun:
 
     def _start(self, folder: Path) -> ProcessUse:
         threads = str(self.threads)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, **NO_DAEMON}
+        own = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        environment = {**SPARE_MEMORY, **os.environ, **own, **NO_DAEMON}
         try:
             return run_measured([*self.command, "-in", INPUT_NAME], folder, environment, folder / LOG_NAME)
         except OSError as error:

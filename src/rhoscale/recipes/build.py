@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoscale.ase_bridge import to_atoms
+from rhoscale.ase_bridge import read_system, to_atoms
 from rhoscale.errors import InputError
 from rhoscale.formats.structure_file import refuse_unwritable, write_structure_file
 from rhoscale.formats.whole_file import refuse_existing, whole_file
@@ -45,14 +45,15 @@ class BuildConfig:
     """A thermal supercell.
 
     Attributes:
-        lattice: Of the cubic crystals that :func:`crystal` knows.
-        lattice_constant_bohr: Edge of the conventional cell.
+        lattice: Of the cubic crystals that :func:`crystal` knows; None with a structure.
+        lattice_constant_bohr: Edge of the conventional cell; None with a structure.
         temperature: Kelvin.
         output: ``NAME.xyz`` or ``NAME.npz``; ``OUTPUT.json`` beside it says where it comes from.
         elements: One for each sublattice; or
         alloy: Fraction of each element on the sites of the lattice, at random.
-        supercell: Conventional cells along each axis; or
-        atoms: About how many sites, in a cube.
+        structure: Or any file with the cell of a perfect crystal, all atoms on their sites.
+        supercell: Cells along each axis; or
+        atoms: About how many sites, in about a cube.
         blocks: Trajectories that the supercell is tiled from, if it is larger than one.
         block_atoms: Least number of atoms of a block.
         vacancies: Fraction of the sites without an atom.
@@ -63,12 +64,13 @@ class BuildConfig:
         force: Replace an existing output.
     """
 
-    lattice: str
-    lattice_constant_bohr: float
+    lattice: str | None
+    lattice_constant_bohr: float | None
     temperature: float
     output: Path
     elements: tuple[str, ...] = ()
     alloy: Mapping[str, float] = field(default_factory=dict)
+    structure: Path | None = None
     supercell: Repeats | None = None
     atoms: int | None = None
     blocks: int = 4
@@ -83,7 +85,19 @@ class BuildConfig:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if bool(self.elements) == bool(self.alloy):
+        if self.structure is not None:
+            if self.elements or (self.lattice, self.lattice_constant_bohr) != (None, None):
+                raise InputError(
+                    f"a structure from {self.structure} with lattice {self.lattice}, constant "
+                    f"{self.lattice_constant_bohr} and elements {self.elements}; expected the file alone, or with an "
+                    f"alloy on its sites; leave these out"
+                )
+        elif None in (self.lattice, self.lattice_constant_bohr):
+            raise InputError(
+                f"lattice {self.lattice} and constant {self.lattice_constant_bohr}; expected both, or a structure file "
+                f"with the crystal's cell; add what is missing"
+            )
+        elif bool(self.elements) == bool(self.alloy):
             raise InputError(
                 f"elements {self.elements} and alloy {dict(self.alloy)}; expected one of them: elements for a pure or "
                 f"ordered crystal, alloy for a random one"
@@ -112,7 +126,7 @@ class BuildPlan:
 
     Attributes:
         config: What was asked for.
-        cell: The conventional cell.
+        cell: The conventional cell, or that of the structure file.
         repeats: Cells of the supercell along each axis.
         block: Cells of a block.
         runs: The trajectories.
@@ -123,6 +137,17 @@ class BuildPlan:
     repeats: Repeats
     block: Repeats
     runs: tuple[BlockRun, ...]
+
+    @property
+    def crystal(self) -> str:
+        """The crystal in a word: a lattice or a file."""
+        return str(self.config.lattice or self.config.structure)
+
+    @property
+    def edge(self) -> float:
+        """Lattice constant, or that of an fcc crystal as dense as the cell of a file, Bohr."""
+        as_fcc = float(np.cbrt(4 * self.cell.volume / len(self.cell)))
+        return self.config.lattice_constant_bohr or as_fcc
 
     @property
     def sites(self) -> int:
@@ -159,7 +184,7 @@ class BuildPlan:
         what = "dynamics of the whole cell" if self.single else f"tiled from {len(self.runs)} blocks of {block} cells"
         return "\n".join(
             (
-                f"structure     {self.sites - self.vacancies} atoms on {shape} cells of {config.lattice}, {what}",
+                f"structure     {self.sites - self.vacancies} atoms on {shape} cells of {self.crystal}, {what}",
                 f"vacancies     {self.vacancies} of {self.sites} sites",
                 f"dynamics      {len(first.start)} atoms, {config.temperature:g} K, {first.dynamics.steps} steps of "
                 f"{config.timestep_fs:g} fs, forces {first.dynamics.forces}",
@@ -240,24 +265,24 @@ def plan_build(config: BuildConfig) -> BuildPlan:
     refuse_unwritable(config.output)
     for path in (config.output, _sidecar(config.output)):
         refuse_existing(path, force=config.force)
-    elements = config.elements or (next(iter(config.alloy)),) * sublattices(config.lattice)
-    cell = crystal(config.lattice, elements, config.lattice_constant_bohr)
+    cell = _cell(config)
     refuse_close_atoms(cell)
-    edge = 0 if config.atoms is None else max(1, round((config.atoms / len(cell)) ** (1 / 3)))
-    repeats = config.supercell or (edge, edge, edge)
+    lengths = np.linalg.norm(cell.cell, axis=1)
+    repeats = config.supercell or _about_a_cube((config.atoms or 0) / len(cell), lengths)
     sites = len(cell) * int(np.prod(repeats))
     # Dynamics of the whole is the better structure; it is taken where it costs no more than the blocks would.
     single = sites <= config.blocks * config.block_atoms
-    block = repeats if single else block_shape(repeats, len(cell), config.block_atoms)
+    block = repeats if single else block_shape(repeats, len(cell), config.block_atoms, lengths)
+    elements = tuple(config.alloy) or cell.elements
     dynamics = Dynamics(
-        config.forces or default_forces(tuple(config.alloy) or tuple(dict.fromkeys(elements))),
+        config.forces or default_forces(elements),
         config.temperature,
         config.equilibration_fs,
         config.timestep_fs,
         config.damping_fs,
     )
-    for element in config.alloy or elements:  # of each a pure crystal, which is small
-        pure = crystal(config.lattice, (element,) * sublattices(config.lattice), config.lattice_constant_bohr)
+    for element in elements:  # of each a pure crystal, which is small
+        pure = System(cell.cell, cell.positions, np.full(len(cell), element))
         potential_energy(classical_calculator(dynamics.forces), to_atoms(pure))
     for axis, length in enumerate(block):
         windows(repeats[axis], length, SEAM_CELLS)
@@ -274,17 +299,33 @@ def plan_build(config: BuildConfig) -> BuildPlan:
     return BuildPlan(config, cell, repeats, block, tuple(runs))
 
 
-def block_shape(repeats: Repeats, sites: int, least: int) -> Repeats:
+def _cell(config: BuildConfig) -> System:
+    if config.structure is not None:
+        return read_system(config.structure)
+    assert config.lattice is not None
+    assert config.lattice_constant_bohr is not None
+    elements = config.elements or (next(iter(config.alloy)),) * sublattices(config.lattice)
+    return crystal(config.lattice, elements, config.lattice_constant_bohr)
+
+
+def _about_a_cube(cells: float, lengths: NDArray[np.float64]) -> Repeats:
+    edge = (cells * np.prod(lengths)) ** (1 / 3)
+    x, y, z = (max(1, round(float(edge / length))) for length in lengths)
+    return x, y, z
+
+
+def block_shape(repeats: Repeats, sites: int, least: int, lengths: Sequence[float] | NDArray[np.float64]) -> Repeats:
     """The most cubic block with at least so many atoms that is nowhere longer than the supercell.
 
     Args:
         repeats: Cells of the supercell along each axis.
         sites: Atoms of a cell.
         least: Atoms of the block.
+        lengths: Of the cell's vectors.
     """
     block = [1, 1, 1]
     while sites * int(np.prod(block)) < least and block != list(repeats):
-        block[min((a for a in range(3) if block[a] < repeats[a]), key=lambda a: block[a])] += 1
+        block[min((a for a in range(3) if block[a] < repeats[a]), key=lambda a: block[a] * lengths[a])] += 1
     return block[0], block[1], block[2]
 
 
@@ -309,8 +350,9 @@ def build(config: BuildConfig, *, progress: Progress | None = None) -> BuildRepo
     records = [{"file": run.file.name, **record} for run, (_, record) in zip(plan.runs, blocks, strict=True)]
     system, likeness = (snapshots[0], None) if plan.single else assemble(plan, snapshots)
     report = BuildReport(plan, system, likeness, tuple(records), time.perf_counter() - begin)
+    cell = "x".join(f"{length:.6g}" for length in dict.fromkeys(np.linalg.norm(plan.cell.cell, axis=1)))
     comment = (
-        f"{system.formula} {config.lattice} {config.lattice_constant_bohr:g} Bohr, {config.temperature:g} K, "
+        f"{system.formula} {plan.crystal} {cell} Bohr, {config.temperature:g} K, "
         f"{plan.vacancies} vacancies, seed {config.seed}; rhoscale build, see {_sidecar(config.output).name}"
     )
     write_structure_file(config.output, system, comment=comment, force=config.force)
@@ -328,7 +370,7 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Like
     Raises:
         StructureError: A block is no solid, or pairs stay too close; see :class:`ThermalBlock`, :func:`separate`.
     """
-    config, farthest = plan.config, DISTRIBUTION_TO * plan.config.lattice_constant_bohr
+    config, farthest = plan.config, DISTRIBUTION_TO * plan.edge
     blocks = [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
     parts = [pair_distribution(snapshot, farthest, SHELLS) for snapshot in snapshots]
     dynamics = mean_distribution(parts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from ase.calculators.calculator import Calculator
 
@@ -17,18 +19,22 @@ _BY_NAME: dict[str, Callable[[], Calculator]] = {"emt": EMT, "tersoff": Tersoff1
 def classical_calculator(name: str) -> Calculator:
     """A potential by name: ``emt``, ``tersoff``, or any ASE calculator as ``package.module:Class``.
 
+    Modules are looked for where Python looks, and last in the present folder.
+
     Raises:
         InputError: There is no such potential.
     """
     if name in _BY_NAME:
         return _BY_NAME[name]()
     module, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:  # a command, unlike `python -m`, does not look there
+        sys.path.append(here)
     try:
         calculator = getattr(import_module(module), attribute)() if attribute else None
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"forces {name!r} cannot be made ({error}); expected package.module:Class of an ASE calculator that needs "
-            f"no arguments; mend the name"
+            f"no arguments, in a module that is installed or lies in the present folder; mend the name"
         ) from error
     if calculator is None:
         raise InputError(
