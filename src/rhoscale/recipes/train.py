@@ -89,7 +89,7 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     started = time.monotonic()
     store = SnapshotStore.open(config.data.path)
     test_records(store, config.evaluation)  # before hours of training, not after
-    work = _prepare_output(config.output, resume=resume, force=force)
+    _refuse_output(config.output, resume=resume, force=force)
     report("reading snapshots and describing points", None)
     labelled = data.select(store, "train", config.data.train, config.data.subset)
     labelled = data.first(labelled, config.data.snapshots or len(labelled.records))
@@ -102,6 +102,7 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     if config.prior_mean == "linear":
         baseline = data.linear_prior(stage.points, stage.validation_points)
         stage, prior_arrays = _with_baseline(stage, baseline), baseline.to_arrays()
+    work = _work_folder(config.output, force=force)
     scaling = Scaling.of(stage.points.features, stage.points.residual)
     report("choosing the compute grid", None)
     grid = choose_compute_grid(labelled, validation, config.compute_spacing)
@@ -127,16 +128,20 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     return TrainReport(config.output, model, cases, seconds)
 
 
-def _prepare_output(output: Path, *, resume: bool, force: bool) -> Path:
-    work = output / "work"
-    if force:
-        shutil.rmtree(work, ignore_errors=True)
-    elif (output / "card.toml").exists():
+def _refuse_output(output: Path, *, resume: bool, force: bool) -> None:
+    if not force and (output / "card.toml").exists():
         raise OutputError(f"{output} already holds a model; expected a new folder; use --out, or --force to replace it")
-    elif work.exists() and not resume:
+    if not force and not resume and (output / "work").exists():
         raise OutputError(
             f"{output} holds an unfinished run; expected --resume to go on with it or --force to throw it away"
         )
+
+
+def _work_folder(output: Path, *, force: bool) -> Path:
+    """Where a run keeps its state; made once the recipe and the data are known to be usable."""
+    work = output / "work"
+    if force:
+        shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:

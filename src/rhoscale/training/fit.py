@@ -50,10 +50,17 @@ class FitSettings:
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.warm_epochs < 0 or self.patience < 0 or not self.learning_rate > 0:
-            raise InputError(f"training needs epochs >= 1, warm_epochs >= 0 and a learning rate > 0; got {self}")
-        if not 0 <= self.beta <= 1 or not self.deviation_rate > 0:
-            raise InputError(f"beta must lie between 0 and 1 and deviation_rate be positive; got {self}")
+        if self.epochs < 1 or min(self.warm_epochs, self.patience) < 0 or not 0 < self.learning_rate < math.inf:
+            raise InputError(
+                f"epochs = {self.epochs}, warm_epochs = {self.warm_epochs}, patience = {self.patience} and "
+                f"learning_rate = {self.learning_rate}; expected 1 or more epochs, 0 or more of the other two and a "
+                f"positive rate; change the recipe"
+            )
+        if not 0 <= self.beta <= 1 or not 0 < self.deviation_rate < math.inf:
+            raise InputError(
+                f"beta = {self.beta} and deviation_rate = {self.deviation_rate}; expected beta from 0 to 1 and a "
+                f"positive rate; change the recipe"
+            )
 
 
 @dataclass(frozen=True)
