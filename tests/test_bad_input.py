@@ -165,6 +165,7 @@ structure = {{ lattice = "fcc", elements = ["{element}"], lattice_constant_bohr 
         ("[300]", "[-300]", "expected positive Kelvin"),
         ("equilibration_fs = 20", "equilibration_fs = nan", "expected a time"),
         ("equilibration_fs = 20", "timestep_fs = 0", "expected a positive number"),
+        ("equilibration_fs = 20", "melt_kelvin = -1", "expected a positive temperature"),
         ("equilibration_fs = 20", "snapshots_per_trajectory = 0", "expected a positive number"),
         ("snapshots = 1", "snapshots = 1\nstrains = [-1.0]", "leaves no volume"),
         ("density_cutoff_ry = 20", "density_cutoff_ry = 5", "expected at least as much"),

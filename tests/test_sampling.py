@@ -31,7 +31,7 @@ from rhoscale.sampling.thermostat import (
 )
 from rhoscale.structures.crystal import crystal, supercell
 from rhoscale.system import System
-from rhoscale.units import ANGSTROM_PER_BOHR
+from rhoscale.units import ANGSTROM_PER_BOHR, BOHR_PER_ANGSTROM
 
 FCC = crystal("fcc", ["Al"], 7.65)
 ALUMINIUM = supercell(FCC, (2, 2, 2))
@@ -278,6 +278,21 @@ def test_snapshots_of_one_trajectory_come_at_their_times_and_know_their_kinship(
     assert not close[1].decorrelation.enough
     # the last of the fine series is the last of the coarse one: the same trajectory
     assert close[10].system.content_hash() == taken[2].system.content_hash()
+
+
+def test_a_stage_with_a_temperature_of_its_own_melts_what_the_next_one_cools(tmp_path: Path) -> None:
+    hot = Stage(classical_calculator("emt"), Schedule(1500), temperature=4000.0)
+    own = Stage(classical_calculator("emt"), Schedule(1500))
+    for name, stages in (("molten", [hot, own]), ("crystal", [own])):
+        thermalise(FCC, stages, Thermostat(600.0), 7, checkpoint=tmp_path / name)
+    before, after, crystal = (Motion.read(tmp_path / f"{name}.npz") for name in ("molten-0", "molten-1", "crystal-0"))
+    assert before.kinetic[50:].mean() == pytest.approx(4000, rel=0.2)
+    assert after.kinetic[50:].mean() == pytest.approx(crystal.kinetic[50:].mean(), rel=0.2)
+    sites = FCC.positions / BOHR_PER_ANGSTROM
+    moved = [
+        np.linalg.norm(m.positions - sites - (m.positions - sites).mean(axis=0), axis=1).max() for m in (after, crystal)
+    ]
+    assert moved[0] > 2.0 > moved[1]  # Angstrom: beyond half the distance of neighbours
 
 
 def test_a_second_stage_goes_on_from_the_first_and_resumes_bit_for_bit(tmp_path: Path) -> None:
