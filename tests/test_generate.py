@@ -199,6 +199,25 @@ def test_a_recipe_cannot_put_one_trajectory_into_two_roles(tmp_path: Path) -> No
         generate(both)
 
 
+def test_without_classical_forces_the_engines_own_dynamics_starts_on_the_sites(tmp_path: Path) -> None:
+    batch = {**BATCH, "snapshots": 1, "temperatures": [600], "ab_initio": {"duration_fs": 30}}
+    batch["structure"] = {**CELL, "elements": ["Mg"]}  # which no potential here knows
+    potentials = {"family": "gth-pbe", "valence": {"Mg": 2}}
+    with pytest.raises(InputError, match="does not know Mg"):
+        generate(recipe(tmp_path, pseudopotentials=potentials, batch=[batch]))
+    config = recipe(tmp_path, pseudopotentials=potentials, batch=[batch], thermostat={"forces": "none"})
+    outcome = generate(config)
+    assert not outcome.failed
+    (record,) = outcome.done
+    origin = SnapshotStore.open(config.output).load(record).origin
+    assert origin["method"] == "ab-initio"
+    assert origin["time_fs"] == 30
+    assert 0.05 < origin["rms_displacement_bohr"] < 1
+    for changes in ({"ab_initio": None}, {"thermostat": {"melt_kelvin": 900}}):
+        with pytest.raises(InputError, match="nothing else moves the atoms"):
+            plan_generation(recipe(tmp_path, batch=[{**batch, **changes}], thermostat={"forces": "none"}))
+
+
 def test_ab_initio_dynamics_starts_from_the_classical_end_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     batch = {**BATCH, "snapshots": 2, "ab_initio": {"duration_fs": 30}, "temperatures": [600]}
     config = recipe(tmp_path, batch=[{**batch, "thermostat": {"snapshots_per_trajectory": 2, "spacing_fs": 10}}])

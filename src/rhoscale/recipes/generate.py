@@ -21,7 +21,7 @@ from rhoscale.engines.interface import Engine, StartDensity
 from rhoscale.engines.pseudopotentials import PseudopotentialFile, folder_pseudopotentials, gth_pseudopotential
 from rhoscale.errors import DatasetError, InputError, RhoscaleError
 from rhoscale.recipes.config import plain
-from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, Task, plan_generation
+from rhoscale.recipes.generation_plan import NO_FORCES, EngineConfig, GenerateConfig, Task, plan_generation
 from rhoscale.recipes.kept_pseudopotentials import keep_files
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStructure, snapshot_of, thermalise
@@ -172,7 +172,8 @@ def _try_out(todo: Sequence[Task], maker: Callable[[EngineConfig], Engine]) -> N
     for engine in {repr(e): e for t in todo for e in (t.engine, t.dynamics_engine) if e is not None}.values():
         maker(engine)
     for batch, forces in {t.batch.name: (t.batch, t.thermostat.forces) for t in todo}.values():
-        potential_energy(classical_calculator(forces), to_atoms(batch.structure.perfect(batch.seed)))
+        if forces != NO_FORCES:
+            potential_energy(classical_calculator(forces), to_atoms(batch.structure.perfect(batch.seed)))
 
 
 def _run_all(
@@ -240,14 +241,16 @@ def _thermal_structure(
     settings, ab_initio = task.thermostat, task.batch.ab_initio
     folder = work / "trajectories"
     states = folder / f"{task.run}-states"
-    potential = classical_calculator(settings.forces)
-    scale = equilibrium_scale(potential, task.batch.structure.perfect(task.seed))
     count = settings.snapshots_per_trajectory
-    classical = Schedule(settings.equilibration_fs, settings.spacing_fs, count if ab_initio is None else 1)
-    stages = [Stage(ScaledCalculator(potential, scale), classical)]
-    if settings.melt_kelvin is not None:
-        melting = Schedule(settings.equilibration_fs)
-        stages.insert(0, Stage(ScaledCalculator(potential, scale), melting, temperature=settings.melt_kelvin))
+    stages, scale = [], 1.0
+    if settings.forces != NO_FORCES:
+        potential = classical_calculator(settings.forces)
+        scale = equilibrium_scale(potential, task.batch.structure.perfect(task.seed))
+        classical = Schedule(settings.equilibration_fs, settings.spacing_fs, count if ab_initio is None else 1)
+        stages = [Stage(ScaledCalculator(potential, scale), classical)]
+        if settings.melt_kelvin is not None:
+            melting = Schedule(settings.equilibration_fs)
+            stages.insert(0, Stage(ScaledCalculator(potential, scale), melting, temperature=settings.melt_kelvin))
     if ab_initio is not None and task.dynamics_engine is not None:
         schedule = Schedule(ab_initio.duration_fs, settings.spacing_fs, count)
         calculator = EngineCalculator(maker(task.dynamics_engine), start, folder=states)

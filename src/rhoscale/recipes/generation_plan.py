@@ -24,6 +24,8 @@ from rhoscale.structures.vacancy import divacancy, vacancies
 from rhoscale.system import System
 from rhoscale.units import HARTREE_PER_RYDBERG, KELVIN_PER_HARTREE
 
+NO_FORCES = "none"
+
 Strain = float | tuple[float, float, float, float, float, float]
 
 
@@ -174,7 +176,8 @@ class StructureConfig:
 class ThermostatConfig:
     """How structures are thermalised; ``forces`` is ``emt``, ``tersoff`` or ``package.module:Class``.
 
-    With ``melt_kelvin`` they spend the time of equilibration at that temperature before they come to their own.
+    With ``none`` the engine's own dynamics starts on the sites. With ``melt_kelvin`` they spend the time of
+    equilibration at that temperature before they come to their own.
     """
 
     forces: str = "emt"
@@ -321,6 +324,12 @@ def _tasks(config: GenerateConfig, batch: BatchConfig) -> list[Task]:
     engine = config_from(engine_values, EngineConfig, f"{where}: engine")
     thermostat = config_from({**config.thermostat, **batch.thermostat}, ThermostatConfig, f"{where}: thermostat")
     dynamics = None
+    if thermostat.forces == NO_FORCES and (batch.ab_initio is None or thermostat.melt_kelvin is not None):
+        raise InputError(
+            f"{where}: forces = {NO_FORCES!r} with {'no ' if batch.ab_initio is None else ''}[batch.ab_initio] and "
+            f"melt_kelvin = {thermostat.melt_kelvin}; expected that table and no melt_kelvin, as nothing else moves "
+            f"the atoms; change these two, or name a potential"
+        )
     if batch.ab_initio is not None:
         values = _merged(engine_values, batch.ab_initio.engine)
         dynamics = config_from(values, EngineConfig, f"{where}: ab_initio.engine")
