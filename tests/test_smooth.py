@@ -19,6 +19,7 @@ from rhoscale.descriptors.smooth import (
     describe_by_definition,
     smooth_describer,
 )
+from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE
 from rhoscale.errors import HaloError, InputError, ModelError
 from rhoscale.grid import Grid
 from rhoscale.system import System
@@ -55,7 +56,7 @@ def describe(system: System, points: FloatArray, spec: Smooth = SMALL) -> NDArra
     return smooth_describer(system, spec)(points, 1)
 
 
-@pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 4, 5, HIGHEST_DEGREE])
 def test_kernel_equals_definition(degree: int) -> None:
     system = triclinic(degree)
     spec = Smooth(("Ge", "Si"), radial=(RadialSet(17, 9.0),), angular=(AngularSet((5,) * (degree + 1), 7.0),))
@@ -256,7 +257,7 @@ def test_specification_survives_plain_values() -> None:
         lambda: Smooth(("Si",), softening=0.0),
         lambda: RadialSet(0, 5.0),
         lambda: RadialSet(5, float("nan")),
-        lambda: AngularSet((3, 3, 3, 3, 3, 3), 5.0),
+        lambda: AngularSet((3,) * (HIGHEST_DEGREE + 2), 5.0),
         lambda: AngularSet((3, -1), 5.0),
         lambda: AngularSet((0, 0), 5.0),
         lambda: AngularSet((), 5.0),

@@ -24,7 +24,7 @@ class SmoothAxes:
         short_counts: Functions of the short radial set; 0 leaves it out.
         short_cutoffs: Its cutoff, Bohr.
         degree_counts: Radial functions that go with the harmonics of one degree; each degree grows by itself.
-        highest_degree: Largest degree, 0 to 4; -1 leaves out the power spectrum.
+        highest_degree: Largest degree, 0 to 9; -1 leaves out the power spectrum.
         angular_cutoffs: Cutoff of the power spectrum, Bohr.
     """
 
@@ -33,7 +33,7 @@ class SmoothAxes:
     short_counts: tuple[int, ...] = (0, 4, 8, 12)
     short_cutoffs: tuple[float, ...] = (3.5, 4.5, 5.5)
     degree_counts: tuple[int, ...] = (0, 2, 4, 6, 8, 10)
-    highest_degree: int = HIGHEST_DEGREE
+    highest_degree: int = 4
     angular_cutoffs: tuple[float, ...] = (5.0, 7.0, 9.0, 11.0)
 
     def __post_init__(self) -> None:

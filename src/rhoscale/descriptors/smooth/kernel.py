@@ -105,7 +105,15 @@ def radial_sums(block, atoms, last, radial, count, state, sums, at):  # type: ig
 
 @njit(**_options)
 def harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
-    """Write Racah-normalised real solid harmonics, l = 1 ... degree, of (x, y, z) with s = x^2 + y^2 + z^2."""
+    """Write Racah-normalised real solid harmonics, l = 1 ... degree, of (x, y, z) with s = x^2 + y^2 + z^2.
+
+    Row l^2 - 1 + l + m of the table, from ``row``, holds S_lm. To degree 4 they are written out; above it
+
+        S_lm = ((2l - 1) z S_(l-1)m - sqrt((l-1)^2 - m^2) s S_(l-2)m) / sqrt(l^2 - m^2),    |m| < l,
+        S_ll, S_l-l = sqrt((2l-1) / 2l) (x S_(l-1)(l-1) - y S_(l-1)-(l-1), y S_(l-1)(l-1) + x S_(l-1)-(l-1))
+
+    (Helgaker, Jorgensen, Olsen, Molecular Electronic-Structure Theory, 2000, section 6.4.8, other normalisation).
+    """
     store(table, row, x)
     store(table, row + 1, y)
     store(table, row + 2, z)
@@ -144,6 +152,18 @@ def harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
     store(table, row + 21, c * b * _f(np.sqrt(5 / 16)))
     store(table, row + 22, q * z * _f(np.sqrt(35 / 8)))
     store(table, row + 23, (c * c - xy * xy * _f(4)) * _f(np.sqrt(35 / 64)))
+    for l in range(5, degree + 1):
+        own, before, two = row + l * l - 1 + l, row + l * l - l - 1, row + (l - 2) * (l - 1) - 1
+        for m in range(1 - l, l):
+            v = z * load(table, before + m) * _f(2 * l - 1)
+            if abs(m) < l - 1:
+                v = v - s * load(table, two + m) * _f(np.sqrt((l - 1) * (l - 1) - m * m))
+            store(table, own + m, v * _f(1.0 / np.sqrt(l * l - m * m)))
+        c = load(table, before + l - 1)
+        d = load(table, before + 1 - l)
+        f = _f(np.sqrt((2 * l - 1) / (2 * l)))
+        store(table, own + l, (x * c - y * d) * f)
+        store(table, own - l, (y * c + x * d) * f)
 
 
 @njit(**_options)
@@ -183,8 +203,8 @@ def neighbour_density(block, atoms, last, radial, counts, functions, angles, sum
                 v = v + load(functions, a * even + n)
             store(sums, row, v)
         for m in range(0, stride, 8):
-            # rows 0-7 hold l = 1 and 2, rows 8-14 l = 3, and the rest l = 4
-            highest = counts[1 if m == 0 else 3 if m == 8 else 4 :].max()
+            # row m holds a harmonic of degree int(sqrt(m + 1))
+            highest = counts[int(np.sqrt(m + 1.0)) : int(np.sqrt(m + 8.0)) + 1].max()
             for n in range(0, highest, 2):
                 row = n * stride + m
                 v = _load8(sums, row)

@@ -13,7 +13,7 @@ from rhoscale.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
-HIGHEST_DEGREE = 4
+HIGHEST_DEGREE = 9
 
 
 @dataclass(frozen=True)
