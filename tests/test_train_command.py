@@ -94,6 +94,7 @@ def test_a_recipe_becomes_a_judged_model(toy_data: Path, tmp_path: Path) -> None
     assert model.recalibration is not None
     card = model.card
     assert card["data"]["stage_1"]["train"]["snapshots"] == 3
+    assert card["data"]["stage_1"]["train"]["labels"] == ["toy, 12 Ry, k-points 1x1x1, fermi-dirac 0.004 Ry"]
     assert set(card["errors"]) == {"test-4", "test-32"}
     errors = card["errors"]["test-4"]
     assert 0 < errors["l1_mean"] <= errors["l1_worst"] < 0.2

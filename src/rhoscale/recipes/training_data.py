@@ -27,6 +27,7 @@ from rhoscale.recipes.training_plan import MOST_DISTANCES, DataConfig, Posterior
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
+from rhoscale.units import HARTREE_PER_RYDBERG
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,26 @@ class Labelled:
             "kinds": sorted({r.kind for r in self.records}),
             "temperatures_kelvin": temperatures,
             "core_hours": round(sum(r.core_seconds + r.sampling_core_seconds for r in self.records) / 3600, 3),
+            "labels": sorted({_dft_settings(s.settings) for s in self.snapshots}),
             "sha256": self.content_hash,
             "tasks": [r.task for r in self.records],
         }
+
+
+def _dft_settings(settings: Mapping[str, Any]) -> str:
+    """What made a label, in words: program, cutoff, k-points, smearing; of an imported one what is known."""
+    words = [str(settings.get("engine", "unknown program"))]
+    if "cutoff_hartree" in settings:
+        words.append(f"{settings['cutoff_hartree'] / HARTREE_PER_RYDBERG:g} Ry")
+    if "kpoint" in settings:
+        words.append(f"one k-point {tuple(settings['kpoint'])}")
+    elif "kmesh" in settings:
+        shifted = " shifted" if any(settings.get("kshift", ())) else ""
+        words.append(f"k-points {'x'.join(str(n) for n in settings['kmesh'])}{shifted}")
+    if "smearing" in settings:
+        width = settings.get("width_hartree")
+        words.append(str(settings["smearing"]) + ("" if width is None else f" {width / HARTREE_PER_RYDBERG:.4g} Ry"))
+    return ", ".join(words)
 
 
 def select(store: SnapshotStore, role: str, batches: Sequence[str], subset: str | None = None) -> Labelled:

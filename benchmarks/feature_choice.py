@@ -1,0 +1,150 @@
+"""How much smooth features, points and snapshots matter: a linear fit, and a small network on what it leaves.
+
+    python benchmarks/feature_choice.py data/sige --test test-x50 test-x60 test-vacancy test-216
+    python benchmarks/feature_choice.py data/sige --test test-x50 --features wide --points 1500 5000 15000
+    python benchmarks/feature_choice.py data/sige --test test-x50 --features degree-9 --every 1 2 4
+
+Every model sees the same points of the same training snapshots; the network (64 wide, 6 layers, squared error, no
+noise, no posterior) has the same number of updates for each. Errors are L1 per electron on random points of the test
+snapshots, a few thousand each: good to compare features, while `rhoscale evaluate` judges models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rhoscale.baselines.linear import LinearBaseline, fit_linear
+from rhoscale.datasets.points import Draw, PointSet, points_of
+from rhoscale.datasets.store import SnapshotStore
+from rhoscale.descriptors import describer
+from rhoscale.descriptors.smooth import AngularSet, Smooth
+from rhoscale.snapshot import Snapshot
+
+SPACING = 0.5  # Bohr
+BATCH, UPDATES, RATE, WIDTH, LAYERS = 2048, 3000, 4e-3, 64, 6
+ANGULAR = {
+    "default": ((8, 8, 6, 4, 3), 9.0),
+    "wide-to-9": ((10,) * 5, 9.0),
+    "wide": ((10,) * 5, 11.0),
+    "wide-14-functions": ((14,) * 5, 11.0),
+    "degree-7": ((10, 10, 10, 10, 10, 8, 8, 8), 11.0),
+    "degree-9": ((10, 10, 10, 9, 8, 7, 6, 5, 4, 4), 11.0),
+    "degree-9-to-13.5": ((8, 8, 8, 8, 8, 6, 6, 6, 4, 4), 13.5),
+}
+Prediction = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Some points of one snapshot."""
+
+    points: PointSet
+    electrons_per_volume: float
+
+    def error(self, predict: Prediction) -> float:
+        """L1 per electron, percent."""
+        difference = np.abs(predict(self.points.features) - self.points.density)
+        return float(100.0 * np.mean(difference) / self.electrons_per_volume)
+
+
+def described(snapshots: Sequence[Snapshot], spec: Smooth, count: int, seed: int) -> list[Cell]:
+    """About ``count`` points of each snapshot."""
+    cells = []
+    for number, snapshot in enumerate(snapshots):
+        draw = Draw(SPACING, min(1.0, count * SPACING**3 / snapshot.system.volume), None, seed=seed + number)
+        points = points_of([snapshot], lambda system, at: describer(system, spec)(at), draw)
+        cells.append(Cell(points, snapshot.electrons / snapshot.system.volume))
+    return cells
+
+
+def small_network(cells: Sequence[Cell], prior: LinearBaseline, seed: int = 0) -> Prediction:
+    """Train on what the linear fit leaves over."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    features = np.concatenate([c.points.features for c in cells])
+    target = np.concatenate([c.points.density for c in cells]) - prior.predict(features)
+    centre, deviation, unit = features.mean(axis=0), features.std(axis=0) + 1e-9, float(target.std())
+    x = torch.from_numpy((features - centre) / deviation).float()
+    y = torch.from_numpy(target / unit).float()
+    layers: list[nn.Module] = [nn.Linear(x.shape[1], WIDTH), nn.GELU()]
+    for _ in range(LAYERS - 1):
+        layers += [_Skip(nn.Linear(WIDTH, WIDTH))]
+    network = nn.Sequential(*layers, nn.Linear(WIDTH, 1))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=UPDATES, pct_start=0.1)
+    for _ in range(UPDATES):
+        batch = torch.randint(len(x), (BATCH,), generator=generator)
+        optimiser.zero_grad()
+        loss = ((network(x[batch])[:, 0] - y[batch]) ** 2).mean()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+    def predict(features: NDArray[np.float32]) -> NDArray[np.floating]:
+        with torch.inference_mode():
+            scaled = torch.from_numpy((features - centre) / deviation).float()
+            return np.asarray(prior.predict(features) + unit * network(scaled)[:, 0].numpy())
+
+    return predict
+
+
+class _Skip(nn.Module):
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + nn.functional.gelu(self.layer(x))) * 0.5**0.5
+
+
+def compare(
+    train: Sequence[Snapshot], tests: Mapping[str, Sequence[Snapshot]], spec: Smooth, count: int, name: str
+) -> None:
+    """Print one row."""
+    start = time.process_time()
+    cells = described(train, spec, count, seed=0)
+    judged = {batch: described(snapshots, spec, 3000, seed=1000) for batch, snapshots in tests.items()}
+    batches = [(c.points.features, c.points.density, c.points.weights) for c in cells]
+    prior = fit_linear([b for i, b in enumerate(batches) if i % 5], validation=batches[::5])
+    row = [name, str(spec.size), str(len(train)), str(count)]
+    for predict in (prior.predict, small_network(cells, prior)):
+        row += [f"{np.mean([c.error(predict) for c in judged[batch]]):.3f}" for batch in judged]
+    print(f"| {' | '.join(row)} | {time.process_time() - start:.0f} s |", flush=True)
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--train", nargs="+", help="batches; by default all with the role train")
+    parser.add_argument("--test", nargs="+", required=True)
+    parser.add_argument("--features", nargs="+", choices=list(ANGULAR), default=list(ANGULAR))
+    parser.add_argument("--points", type=int, nargs="+", default=[5000], help="of each training snapshot")
+    parser.add_argument("--every", type=int, nargs="+", default=[1], help="take every n-th training snapshot")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    store = SnapshotStore.open(options.data)
+    train = [store.load(r) for r in store.select(role="train", batch=options.train)]
+    tests = {name: [store.load(r) for r in store.select(role="test", batch=[name])] for name in options.test}
+    elements = tuple(sorted({e for s in train for e in s.system.elements}))
+    errors = [f"{model} {name}" for model in ("linear", "network") for name in tests]
+    print(f"| angular functions | features | snapshots | points each | {' | '.join(errors)} | processor |")
+    for name in options.features:
+        counts, cutoff = ANGULAR[name]
+        spec = Smooth(elements, angular=(AngularSet(counts, cutoff),))
+        for every in options.every:
+            for count in options.points:
+                compare(train[::every], tests, spec, count, name)
+
+
+if __name__ == "__main__":
+    main()
