@@ -3,17 +3,20 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rhoscale.cli.app import main
 from rhoscale.descriptors import Smooth
 from rhoscale.errors import InputError, OutputError
 from rhoscale.models import DenseNet
+from rhoscale.processor import AVX512, REGISTERS
 from rhoscale.recipes import bench as recipe
 from rhoscale.recipes import machine
 from rhoscale.recipes.bench import Stage, bench, bounded
 from rhoscale.recipes.machine import Ceilings, best_seconds, measure_ceilings
-from rhoscale.recipes.operations import network_products, smooth_operations, spread_products
+from rhoscale.recipes.operations import leverage_products, network_products, smooth_operations, spread_products
+from rhoscale.uncertainty.leverage import Leverage
 
 CEILINGS = Ceilings(float32=2e9, bfloat16=8e9, memory=1e9, disk=1e6, by={})
 
@@ -31,6 +34,14 @@ def test_operations_of_a_network_are_twice_its_weights() -> None:
     # rank-16 factors of six layers and of the output's input, and five transposed products
     factors = 16 * (133 + 64) + 5 * 16 * (64 + 64) + 16 * 64
     assert spread_products(DenseNet(133, 64, 3, 2)) == 2 * (factors + 5 * 64 * 64)
+
+
+def test_operations_of_the_leverage_leave_out_what_the_kernel_does() -> None:
+    leverage = Leverage(np.zeros(30, np.float32), np.ones((30, 20), np.float32))
+    assert leverage_products(leverage, bfloat16=True) == 2 * 30 * 20
+    zeros = 0 if REGISTERS == AVX512 else 20 * 19 // 2
+    assert leverage_products(leverage, bfloat16=False) == 2 * (30 * 20 - zeros)
+    assert leverage_products(None, bfloat16=False) == 0
 
 
 def test_operations_of_features_grow_with_the_atoms_inside_the_cutoff() -> None:

@@ -16,8 +16,17 @@ from rhoscale.models import DenseNet, MeanField, Scaling, TrainedModel
 from rhoscale.models.dense_network import ACTIVATIONS, affine
 from rhoscale.models.inference import Predictor, has_bfloat16, predictor
 from rhoscale.models.inference.activations import CODES, activate, activate_with_slope
-from rhoscale.models.inference.product import NARROW, multiply, pack, padded, to_bfloat16
+from rhoscale.models.inference.product import (
+    NARROW,
+    multiply,
+    multiply_avx2,
+    multiply_avx512,
+    pack,
+    padded,
+    to_bfloat16,
+)
 from rhoscale.models.posterior import mean_field, stochastic_names
+from rhoscale.processor import AVX2, AVX512, REGISTERS, Registers, registers
 from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.prior import prior_mean
 from rhoscale.uncertainty import LayerSpread, Recalibration, linearised_variance, variance_factors
@@ -54,6 +63,39 @@ def test_the_product_is_that_of_the_matrices(inner: int, columns: int, points: i
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(out[:points, :columns], expected, atol=1e-5 * inner**0.5)
     assert (out[:points, columns:] == 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(inner=st.integers(1, 90), columns=st.integers(1, 150), points=st.integers(1, 40), seed=st.integers(0, 99))
+def test_blocks_for_other_registers_give_the_same_bits(inner: int, columns: int, points: int, seed: int) -> None:
+    """Every sum runs over the same terms in the same order; rows of zeros that columns begin with change nothing."""
+    rng = np.random.default_rng(seed)
+    w, start = rng.normal(size=(inner, columns)), rng.normal(size=columns)
+    w[np.arange(inner)[:, None] < np.arange(columns)] = 0.0
+    rows = rng.normal(size=(padded(points, NARROW), padded(inner, 2))).astype(np.float32)
+    found = []
+    for kernel, kind in ((multiply_avx512, AVX512), (multiply_avx2, AVX2)):
+        matrices = pack([(np.ones((3, 5)), np.ones(5)), (w, start)], bfloat16=False, registers=kind)
+        out = np.zeros((len(rows), padded(columns, 16)), dtype=np.float32)
+        kernel(rows.reshape(-1), 0, points, matrices, 1, out.reshape(-1))
+        found.append(out[:points])
+    assert np.abs(found[0]).max() > 0
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_blocks_are_chosen_by_the_registers_of_the_processor() -> None:
+    assert registers({"avx2": True, "fma": True}) == AVX2
+    assert registers({"avx2": True, "avx512f": True, "avx512bf16": False}) == AVX512
+    assert registers({"avx512f": False}) == registers({}) == AVX2
+    assert multiply is (multiply_avx512 if REGISTERS == AVX512 else multiply_avx2)
+    assert REGISTERS == AVX512 or not has_bfloat16()
+
+
+def test_a_predictor_made_for_other_registers_is_refused() -> None:
+    network, posterior, scaling, features = random_network(0)
+    made_elsewhere = replace(Predictor.of(network, posterior, scaling, bfloat16=False), registers=Registers(4, 32))
+    with pytest.raises(ModelError, match="registers of 4"):
+        made_elsewhere.residual(features)
 
 
 @given(value=st.floats(width=32, allow_nan=False, allow_infinity=False))

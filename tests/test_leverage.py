@@ -39,6 +39,14 @@ def test_leverage_is_one_on_average_in_training_and_largest_far_away() -> None:
     assert _fitted(TRAINING)(TRAINING[:1] + 100.0)[0] > 50 * found.max()
 
 
+def test_a_triangular_whitening_has_the_same_leverage() -> None:
+    known = Leverage.of(TRAINING.mean(axis=0), np.cov(TRAINING.T, bias=True))
+    triangular = known.triangular()
+    assert (triangular.whitening[np.triu_indices(6, 1)] == 0).all()
+    assert (known.whitening[np.triu_indices(6, 1)] != 0).any()
+    np.testing.assert_allclose(triangular(TRAINING), known(TRAINING), rtol=2e-4, atol=1e-6)
+
+
 def test_leverage_is_the_diagonal_of_the_hat_matrix_of_ridge_regression() -> None:
     """H = Z (Z^T Z + n lambda)^-1 Z^T with standardised features Z; lambda is the module's own."""
     rows = TRAINING[:300]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rhoscale.errors import ModelError
@@ -64,6 +65,12 @@ class Leverage:
             rows = np.asarray(features[start : start + _ROWS], dtype=np.float32) - self.centre
             found[start : start + _ROWS] = np.square(rows @ self.whitening).sum(axis=1)
         return found
+
+    def triangular(self) -> Leverage:
+        """The same leverage with R^T in place of W, where W^T = Q R: zero above its diagonal, |R x| = |W^T x|."""
+        # PyTorch's, because NumPy's decomposition wakes threads of its own
+        _, upper = torch.linalg.qr(torch.from_numpy(self.whitening.T.astype(np.float64)))
+        return Leverage(self.centre, upper.numpy().T.astype(np.float32))
 
     def to_arrays(self) -> dict[str, FloatArray]:
         """Both arrays by name."""

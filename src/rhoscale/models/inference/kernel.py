@@ -2,7 +2,8 @@
 
 Forward, the wiring of :mod:`rhoscale.models.dense_network`. For the spread the same pass keeps slopes and
 pre-activation variances, and a pass backward brings the gradients (:mod:`rhoscale.uncertainty.linearisation`).
-Tables are flat, a row is one point's; a point's results do not depend on its neighbours in a block.
+Tables are flat, a row is one point's; a point's results do not depend on its neighbours in a block, nor on which sums
+the product keeps in registers together.
 """
 
 from __future__ import annotations

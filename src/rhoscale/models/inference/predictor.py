@@ -15,6 +15,7 @@ from rhoscale.models.inference.product import has_bfloat16
 from rhoscale.models.likelihood import LOG_VARIANCE_LIMITS
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
+from rhoscale.processor import REGISTERS, Registers
 from rhoscale.uncertainty.decomposition import Uncertainty
 from rhoscale.uncertainty.leverage import Leverage
 
@@ -37,12 +38,14 @@ class Predictor:
         spread: Packed posterior variances.
         shift: Mean of the target (density minus prior mean), electrons per Bohr^3.
         scale: Standard deviation of the target, electrons per Bohr^3.
+        registers: Those of the processor that it was packed for.
     """
 
     network: Network
     spread: Spread
     shift: float
     scale: float
+    registers: Registers = REGISTERS
 
     @classmethod
     def of(
@@ -103,7 +106,8 @@ class Predictor:
             The density with its deviations, electrons per Bohr^3, and the leverage [n], zero where it was not given.
 
         Raises:
-            ModelError: The predictor was made on a processor that has bfloat16, and this one has not.
+            ModelError: The predictor was made on a processor of another kind: with bfloat16, which this one has not, or
+                with other registers.
         """
         outputs = np.empty((len(features), 4), dtype=np.float32)
         evaluate_with_spread(self._checked(features), self.network, self.spread, outputs)
@@ -120,5 +124,10 @@ class Predictor:
             raise ModelError(
                 "this predictor multiplies in bfloat16, which this processor does not know; expected a processor like "
                 "the one it was made on (AVX512-BF16); make it with bfloat16=False"
+            )
+        if self.registers != REGISTERS:
+            raise ModelError(
+                f"this predictor's weights lie in the order for registers of {self.registers.lanes} numbers; expected "
+                f"{REGISTERS.lanes}, as this processor has; make it anew on processors of this kind"
             )
         return np.ascontiguousarray(features, dtype=np.float32)

@@ -6,6 +6,9 @@
 Every point is summed on its own and in the same order, so its bits do not depend on which points share a batch with
 it: matrix libraries give no such promise. Activations are float32, or bfloat16 kept as uint16, whose pairs the
 processor multiplies and adds to float32 (AVX512-BF16).
+
+A block of sums fills the registers of the processor: with AVX-512 those of 6 points and 4 vectors of 16 neurons, with
+AVX2 those of 6 points and 2 vectors of 8 (:mod:`rhoscale.processor`). Weights are packed in the same order.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-LANES = 16
+from rhoscale.processor import AVX512, REGISTERS, Registers
+
+LANES = 16  # rows of tables are a multiple of it, on any processor
 PANEL = 4  # vectors of neurons; times WIDE points: 24 sums, 4 weights and a factor, in 32 registers
 WIDE = 6
 NARROW = 12  # points at a time where one vector of neurons is left
+HALVES = 2  # vectors of 8 neurons; times WIDE points: 12 sums, 2 weights and a factor, in 16 registers
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_WORDS = ir.VectorType(ir.IntType(32), LANES)
 _INT32 = ir.IntType(32)
 _INT64 = ir.IntType(64)
 _EXACT = ("contract", "nsz")
@@ -54,10 +59,11 @@ def has_bfloat16() -> bool:
     return bool(binding.get_host_cpu_features().get("avx512bf16", False))
 
 
-def _splat(builder: Any, scalar: Any) -> Any:
-    vector = ir.VectorType(scalar.type, LANES)
+def _splat(builder: Any, scalar: Any, lanes: int) -> Any:
+    vector = ir.VectorType(scalar.type, lanes)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_INT32, 0))
-    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.Constant(_WORDS, [0] * LANES))
+    zeros = ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
 
 
 def _declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -85,15 +91,17 @@ def _long(value: int) -> Any:
 
 def _term(builder: Any, pairs: bool, k: Any, rows: list[Any], a: Any, w: Any, totals: list[Any]) -> list[Any]:
     """Add term ``k`` to every sum: a row's factor times each vector of weights."""
-    loaded, add = (_WORDS, _add_pair_products) if pairs else (_VECTOR, _add_products)
+    lanes = totals[0].type.count
+    loaded = ir.VectorType(_INT32, lanes) if pairs else totals[0].type
+    add = _add_pair_products if pairs else _add_products
     vectors = len(totals) // len(rows)
-    first = builder.mul(k, _long(vectors * LANES))
+    first = builder.mul(k, _long(vectors * lanes))
     weights = [
-        builder.load(_place(builder, w, builder.add(first, _long(v * LANES)), loaded), align=4) for v in range(vectors)
+        builder.load(_place(builder, w, builder.add(first, _long(v * lanes)), loaded), align=4) for v in range(vectors)
     ]
     sums = []
     for p, row in enumerate(rows):
-        factor = _splat(builder, builder.load(builder.gep(a, [builder.add(row, k)])))
+        factor = _splat(builder, builder.load(builder.gep(a, [builder.add(row, k)])), lanes)
         sums += [add(builder, totals[p * vectors + v], factor, weights[v]) for v in range(vectors)]
     return sums
 
@@ -105,7 +113,7 @@ def _loop(builder: Any, pairs: bool, steps: Any, rows: list[Any], a: Any, w: Any
     builder.position_at_end(body)
     k = builder.phi(_INT64)
     k.add_incoming(_long(0), before)
-    totals = [builder.phi(_VECTOR) for _ in starts]
+    totals = [builder.phi(start.type) for start in starts]
     for total, start in zip(totals, starts, strict=True):
         total.add_incoming(start, before)
     sums = _term(builder, pairs, k, rows, a, w, totals)
@@ -118,8 +126,9 @@ def _loop(builder: Any, pairs: bool, steps: Any, rows: list[Any], a: Any, w: Any
     return sums
 
 
-def _tile(points: int, vectors: int) -> Callable[..., Any]:
-    """Make a Numba function for so many rows and ``vectors`` times LANES columns."""
+def _tile(points: int, vectors: int, lanes: int) -> Callable[..., Any]:
+    """Make a Numba function for so many rows and ``vectors`` times ``lanes`` columns."""
+    vector = ir.VectorType(ir.FloatType(), lanes)
 
     def multiply(
         typingctx: Any, a: Any, at: Any, stride: Any, steps: Any, w: Any, w_at: Any, start: Any, s_at: Any,
@@ -135,12 +144,12 @@ def _tile(points: int, vectors: int) -> Callable[..., Any]:
             stride = builder.udiv(args[2], _long(2)) if pairs else args[2]
             rows = [builder.mul(stride, _long(p)) for p in range(points)]
             starts = [
-                builder.load(_place(builder, data[2], builder.add(args[7], _long(v * LANES)), _VECTOR), align=4)
+                builder.load(_place(builder, data[2], builder.add(args[7], _long(v * lanes)), vector), align=4)
                 for v in range(vectors)
             ]
             for i, value in enumerate(_loop(builder, pairs, args[3], rows, a_base, w_base, starts * points)):
                 line = builder.add(args[9], builder.mul(args[10], _long(i // vectors)))
-                place = _place(builder, data[3], builder.add(line, _long(i % vectors * LANES)), _VECTOR)
+                place = _place(builder, data[3], builder.add(line, _long(i % vectors * lanes)), vector)
                 builder.store(value, place, align=4)
             return context.get_dummy_value()
 
@@ -150,8 +159,9 @@ def _tile(points: int, vectors: int) -> Callable[..., Any]:
     return intrinsic(multiply)
 
 
-_wide = _tile(WIDE, PANEL)
-_narrow = _tile(NARROW, 1)
+_wide = _tile(WIDE, PANEL, LANES)
+_narrow = _tile(NARROW, 1, LANES)
+_halves = _tile(WIDE, HALVES, LANES // HALVES)
 
 
 class Matrices(NamedTuple):
@@ -164,6 +174,7 @@ class Matrices(NamedTuple):
         columns: Their columns, padded to a multiple of LANES.
         starts: What the sums start from, float32, flat.
         start_places: Where those of each matrix begin in ``starts``.
+        zeros: Rows of zeros that each LANES columns begin with; blocks for AVX2 leave them out.
     """
 
     weights: NDArray[np.generic]
@@ -172,17 +183,18 @@ class Matrices(NamedTuple):
     columns: NDArray[np.int64]
     starts: NDArray[np.float32]
     start_places: NDArray[np.int64]
+    zeros: NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
-def multiply(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
+def multiply_avx512(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
     """Write the product of the first ``points`` rows, rounded up to NARROW, with matrix ``m``.
 
     Args:
         a: Activations, flat, a row as long as the matrix has padded rows; of the same kind of numbers as the weights.
         at: Where their first row begins in ``a``.
         points: Rows that matter; ``a`` and ``out`` hold a multiple of NARROW.
-        matrices: From :func:`pack`.
+        matrices: From :func:`pack`, for the same registers.
         m: Which of them.
         out: Result, flat, a row as long as the matrix has padded columns, float32.
     """
@@ -203,35 +215,76 @@ def multiply(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
             )  # fmt: skip
 
 
+@njit(nogil=True, cache=True)
+def multiply_avx2(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
+    """:func:`multiply_avx512` for registers half as wide and half as many."""
+    inner, columns, w, s = matrices.inner[m], matrices.columns[m], matrices.places[m], matrices.start_places[m]
+    for c in range(0, columns, LANES):
+        zeros = matrices.zeros[(s + c) // LANES]
+        for p in range(0, points, WIDE):
+            _halves(
+                a, at + p * inner + zeros, inner, inner - zeros, matrices.weights, w + c * inner + zeros * LANES,
+                matrices.starts, s + c, out, p * columns + c, columns,
+            )  # fmt: skip
+
+
+def leaves_out_zeros(*, bfloat16: bool) -> bool:
+    """Whether :func:`multiply` leaves out rows of zeros at the beginning of columns."""
+    return REGISTERS != AVX512 and not bfloat16
+
+
+multiply = multiply_avx512 if REGISTERS == AVX512 else multiply_avx2
+
+
 def padded(size: int, multiple: int) -> int:
     """The size rounded up."""
     return -(-size // multiple) * multiple
 
 
-def pack(matrices: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]], *, bfloat16: bool) -> Matrices:
+def pack(
+    matrices: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
+    *,
+    bfloat16: bool,
+    registers: Registers = REGISTERS,
+) -> Matrices:
     """Order matrices [inner, columns] with their starts [columns] for :func:`multiply`, padded with zeros."""
-    packed = [_pack(weights, bfloat16) for weights, _ in matrices]
-    inner = [padded(weights.shape[0], 2) for weights, _ in matrices]
-    columns = [padded(weights.shape[1], LANES) for weights, _ in matrices]
+    whole = [_padded_with_zeros(weights) for weights, _ in matrices]
+    columns = [weights.shape[1] for weights in whole]
     starts = [np.pad(start, (0, c - len(start))) for (_, start), c in zip(matrices, columns, strict=True)]
+    panel = PANEL * LANES if bfloat16 or registers == AVX512 else LANES
+    packed = [_pack(weights, panel, bfloat16) for weights in whole]
     return Matrices(
         weights=np.concatenate(packed),
         places=np.cumsum([0, *(len(p) for p in packed)])[:-1],
-        inner=np.array(inner),
+        inner=np.array([len(weights) for weights in whole]),
         columns=np.array(columns),
         starts=np.concatenate(starts).astype(np.float32),
         start_places=np.cumsum([0, *columns])[:-1],
+        zeros=np.concatenate([_leading_zeros(weights) for weights in whole]),
     )
 
 
-def _pack(weights: NDArray[np.floating], bfloat16: bool) -> NDArray[np.generic]:
+def _padded_with_zeros(weights: NDArray[np.floating]) -> NDArray[np.float32]:
+    inner, columns = weights.shape
+    whole = np.zeros((padded(inner, 2), padded(columns, LANES)), dtype=np.float32)
+    whole[:inner, :columns] = weights
+    return whole
+
+
+def _leading_zeros(weights: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Rows of zeros before the first other one, at most all but one, for each LANES columns."""
+    inner, columns = weights.shape
+    filled = (weights != 0).reshape(inner, columns // LANES, LANES).any(axis=2)
+    filled[-1] = True
+    return filled.argmax(axis=0).astype(np.int64)
+
+
+def _pack(weights: NDArray[np.float32], panel: int, bfloat16: bool) -> NDArray[np.generic]:
     """Panels of columns one after the other, in each the rows, or pairs of rows, in the order of the loop."""
-    inner, columns = padded(weights.shape[0], 2), padded(weights.shape[1], LANES)
-    whole = np.zeros((inner, columns), dtype=np.float32)
-    whole[: weights.shape[0], : weights.shape[1]] = weights
-    wide = columns // (PANEL * LANES) * (PANEL * LANES)
-    ends = [*range(PANEL * LANES, wide + 1, PANEL * LANES), *range(wide + LANES, columns + 1, LANES)]
-    panels = np.split(whole, ends[:-1], axis=1)
+    inner, columns = weights.shape
+    wide = columns // panel * panel
+    ends = [*range(panel, wide + 1, panel), *range(wide + LANES, columns + 1, LANES)]
+    panels = np.split(weights, ends[:-1], axis=1)
     if not bfloat16:
         return np.concatenate([np.ascontiguousarray(panel).reshape(-1) for panel in panels])
     pairs = [panel.reshape(inner // 2, 2, panel.shape[1]).transpose(0, 2, 1).reshape(-1) for panel in panels]
