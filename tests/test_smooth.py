@@ -11,12 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from rhoscale.descriptors import describe as describe_any_family
 from rhoscale.descriptors import spec_from_dict
+from rhoscale.descriptors.lanes import WIDTH
 from rhoscale.descriptors.smooth import (
     AngularSet,
     RadialSet,
     Smooth,
     cluster_describer,
     describe_by_definition,
+    kernel,
     smooth_describer,
 )
 from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE
@@ -280,3 +282,27 @@ def test_family_is_registered_under_its_name() -> None:
 def test_unknown_elements_are_refused() -> None:
     with pytest.raises(ModelError, match="know Si; the structure also holds Ge"):
         smooth_describer(triclinic(), Smooth(("Si",)))
+
+
+def test_sums_for_few_registers_are_those_for_many() -> None:
+    """Blocks of sums differ between processors, their terms and order do not."""
+    rng = np.random.default_rng(0)
+    counts = np.array([5, 4, 3, 3, 2])
+    even, size, stride = 6, 7, kernel.angular_rows(4)
+    atoms = rng.uniform(-3, 3, (3, size)).astype(np.float32)
+    block = rng.normal(size=3 * WIDTH).astype(np.float32)
+    radial = np.array([1 / 81, 0.25, -1.25, 1.0], dtype=np.float32)
+    found = []
+    for each, add, spectrum in (
+        (kernel._each_atom_avx512, kernel._add_angular_avx512, kernel._own_power_spectrum_avx512),
+        (kernel._each_atom_avx2, kernel._add_angular_avx2, kernel._own_power_spectrum_avx2),
+    ):
+        functions, angles = np.zeros(size * even * WIDTH, np.float32), np.zeros(size * stride * WIDTH, np.float32)
+        sums, table = np.zeros(even * (stride + 1) * WIDTH, np.float32), np.zeros(60 * WIDTH, np.float32)
+        each(block, atoms, 0, size, radial, even, 4, functions, angles)
+        add(size, even, stride, counts, functions, angles, sums)
+        rows = spectrum(sums, counts, table, 0)
+        assert rows == 15 + 10 + 6 + 6 + 3
+        found.append(table[15 * WIDTH : rows * WIDTH])
+    assert np.abs(found[0]).min() > 0
+    np.testing.assert_allclose(found[0], found[1], rtol=2e-5, atol=1e-5)

@@ -1,9 +1,10 @@
 # ruff: noqa: ARG001  (Numba hands code generators more than most of them use)
-"""Sixteen points side by side: 16-wide vectors as a Numba type.
+"""Sixteen points side by side: 16-wide vectors as a Numba type, and vectors as wide as a register.
 
 Left to itself the loop vectoriser does not see that sixteen columns of a table can be compared and exchanged at
-once; written with these types the same loop runs seven times faster. The compiler splits them into whatever
-registers the processor has, so the code and its results do not depend on the width of the hardware.
+once; written with these types the same loop runs seven times faster. The compiler splits sixteen into whatever
+registers the processor has. Loops that keep many sums in registers take WIDTH points at a time instead, all sixteen or
+eight (:mod:`rhoscale.processor`). Lanes never mix, so results do not depend on the width of the hardware.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
+from rhoscale.processor import REGISTERS
+
 LANES = 16
+WIDTH = REGISTERS.lanes
 
 # Contraction to fused multiply-add only: reordering sums would make bits depend on the compiler's mood.
 _FLAGS = ("contract", "nsz")
 
 
 class Lanes(types.Type):
-    """Numba type of one value for each of the sixteen points."""
+    """Numba type of one value for each of sixteen points, or of as many as a register holds."""
 
-    def __init__(self, element: types.Type) -> None:
+    def __init__(self, element: types.Type, count: int = LANES) -> None:
         self.element = element
-        super().__init__(name=f"Lanes({element})")
+        self.count = count
+        super().__init__(name=f"Lanes({element}, {count})")
 
 
 def _operation(function: Callable[..., Any]) -> Any:
@@ -39,19 +44,20 @@ def _operation(function: Callable[..., Any]) -> Any:
 
 floats = Lanes(types.float32)
 words = Lanes(types.uint32)
+registers = Lanes(types.float32, WIDTH)
 
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Lanes) -> None:
         element = ir.FloatType() if fe_type.element == types.float32 else ir.IntType(32)
-        super().__init__(dmm, fe_type, ir.VectorType(element, LANES))
+        super().__init__(dmm, fe_type, ir.VectorType(element, fe_type.count))
 
 
-def _splat(builder: Any, scalar: Any) -> Any:
-    vector = ir.VectorType(scalar.type, LANES)
+def _splat(builder: Any, scalar: Any, count: int = LANES) -> Any:
+    vector = ir.VectorType(scalar.type, count)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
 
 
@@ -69,16 +75,17 @@ def _define(operation: Callable[..., Any], lanes: Lanes, emit: Callable[[Any, An
     for left, right in ((lanes, lanes), (lanes, scalar), (scalar, lanes)):
 
         def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            a, b = (_splat(builder, v) if t == scalar else v for v, t in zip(args, sig.args, strict=True))
+            a, b = (_splat(builder, v, lanes.count) if t == scalar else v for v, t in zip(args, sig.args, strict=True))
             return emit(builder, a, b)
 
         lower_builtin(operation, left, right)(lower)
 
 
-_define(operator.add, floats, lambda builder, a, b: builder.fadd(a, b, flags=_FLAGS))
-_define(operator.sub, floats, lambda builder, a, b: builder.fsub(a, b, flags=_FLAGS))
-_define(operator.mul, floats, lambda builder, a, b: builder.fmul(a, b, flags=_FLAGS))
-_define(operator.truediv, floats, lambda builder, a, b: builder.fdiv(a, b, flags=_FLAGS))
+for _kind in {floats, registers}:
+    _define(operator.add, _kind, lambda builder, a, b: builder.fadd(a, b, flags=_FLAGS))
+    _define(operator.sub, _kind, lambda builder, a, b: builder.fsub(a, b, flags=_FLAGS))
+    _define(operator.mul, _kind, lambda builder, a, b: builder.fmul(a, b, flags=_FLAGS))
+    _define(operator.truediv, _kind, lambda builder, a, b: builder.fdiv(a, b, flags=_FLAGS))
 _define(operator.add, words, lambda builder, a, b: builder.add(a, b))
 _define(operator.sub, words, lambda builder, a, b: builder.sub(a, b))
 _define(operator.mul, words, lambda builder, a, b: builder.mul(a, b))
@@ -90,7 +97,7 @@ _define(operator.rshift, words, lambda builder, a, b: builder.lshr(a, b))
 
 def _row_pointer(context: Any, builder: Any, array_type: Any, array: Any, row: Any, vector: Any) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
-    start = builder.gep(data, [builder.mul(row, ir.Constant(row.type, LANES))])
+    start = builder.gep(data, [builder.mul(row, ir.Constant(row.type, vector.count))])
     return builder.bitcast(start, vector.as_pointer())
 
 
@@ -107,8 +114,19 @@ def load(typingctx: Any, table: Any, row: Any) -> Any:
 
 
 @_operation
+def load_register(typingctx: Any, table: Any, row: Any) -> Any:
+    """Row ``row`` of a flat float32 table of WIDTH columns."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _row_pointer(context, builder, sig.args[0], args[0], args[1], context.get_value_type(registers))
+        return builder.load(pointer, align=4)
+
+    return registers(table, types.intp), codegen
+
+
+@_operation
 def store(typingctx: Any, table: Any, row: Any, value: Any) -> Any:
-    """Write one row of a flat table of sixteen columns."""
+    """Write one row of a flat table of as many columns as the value has lanes."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = _row_pointer(context, builder, sig.args[0], args[0], args[1], args[2].type)
@@ -140,13 +158,13 @@ def square_root(typingctx: Any, value: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = args[0].type
-        name = f"llvm.sqrt.v{LANES}f32"
+        name = f"llvm.sqrt.v{vector.count}f32"
         function = builder.module.globals.get(name) or ir.Function(
             builder.module, ir.FunctionType(vector, [vector]), name
         )
         return builder.call(function, [args[0]])
 
-    return floats(floats), codegen
+    return value(value), codegen
 
 
 @_operation
@@ -154,10 +172,10 @@ def larger(typingctx: Any, a: Any, b: Any) -> Any:
     """The larger of two values, lane by lane; the second may be a scalar."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        bound = args[1] if sig.args[1] == floats else _splat(builder, args[1])
+        bound = args[1] if sig.args[1] == a else _splat(builder, args[1], a.count)
         return builder.select(builder.fcmp_ordered(">", args[0], bound), args[0], bound)
 
-    return floats(floats, b), codegen
+    return a(a, b), codegen
 
 
 @_operation

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rhoscale.descriptors.bricks import cut_into_bricks
 from rhoscale.descriptors.interface import Features
-from rhoscale.descriptors.lanes import LANES
+from rhoscale.descriptors.lanes import WIDTH
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, collect, periodic_cell_list
 from rhoscale.descriptors.smooth.blocks import box, nearest_first, place_points, write_rows
 from rhoscale.descriptors.smooth.kernel import (
@@ -136,36 +136,50 @@ def _describe_bricks(  # type: ignore[no-untyped-def]
 ):
     kinds = len(atoms.starts)
     capacity = 512
-    vectors = np.empty((kinds, 3, capacity))
-    lists = np.empty((len(cutoffs) + 1, capacity), dtype=np.int64)
-    near = np.empty((kinds, 3, capacity), dtype=np.float32)
+    vectors, near, squares, chosen = _make_lists(kinds, capacity)
+    centre, middle, half, offset = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     found = np.zeros(kinds, dtype=np.int64)
     ends = np.zeros((kinds, len(cutoffs)), dtype=np.int64)
-    block = np.empty(3 * LANES, dtype=np.float32)
+    block = np.empty(3 * WIDTH, dtype=np.float32)
     scratch = _make_scratch(kinds, shapes)
-    table = np.empty((features.shape[1] + LANES) * LANES, dtype=np.float32)
+    table = np.empty((features.shape[1] + WIDTH) * WIDTH, dtype=np.float32)
     rows = features.reshape(-1)
     for brick in range(start, stop):
         first, last = bricks.bricks[brick], bricks.bricks[brick + 1]
-        centre, half = box(points, bricks.order[bricks.blocks[first] : bricks.blocks[last]])
+        box(points, bricks.order[bricks.blocks[first] : bricks.blocks[last]], centre, half)
         radius = cutoffs[-1] + np.sqrt(np.sum(half * half))
         for kind in range(kinds):
-            found[kind] = collect(atoms, kind, centre, radius, vectors[kind], lists[0])
+            found[kind] = collect(atoms, kind, centre, radius, vectors[kind], chosen[:-1])
         if found.max() > capacity:
             capacity = found.max() + found.max() // 4
-            vectors = np.empty((kinds, 3, capacity))
-            lists = np.empty((len(cutoffs) + 1, capacity), dtype=np.int64)
-            near = np.empty((kinds, 3, capacity), dtype=np.float32)
+            vectors, near, squares, chosen = _make_lists(kinds, capacity)
             for kind in range(kinds):
-                collect(atoms, kind, centre, radius, vectors[kind], lists[0])
+                collect(atoms, kind, centre, radius, vectors[kind], chosen[:-1])
         for b in range(first, last):
             members = bricks.order[bricks.blocks[b] : bricks.blocks[b + 1]]
-            middle, half = box(points, members)
-            place_points(points, members, middle, block)
+            box(points, members, middle, half)
+            for axis in range(3):
+                offset[axis] = middle[axis] - centre[axis]
             for kind in range(kinds):
-                nearest_first(vectors[kind], found[kind], middle - centre, half, cutoffs, lists, near[kind], ends[kind])
-            _describe_block(block, near, ends, shapes, constants, scratch, table)
-            write_rows(table, members, features.shape[1], rows)
+                nearest_first(
+                    vectors[kind], found[kind], offset, half, cutoffs, squares, chosen, near[kind], ends[kind]
+                )
+            for some in range(0, len(members), WIDTH):
+                together = members[some : some + WIDTH]
+                place_points(points, together, middle, block)
+                _describe_block(block, near, ends, shapes, constants, scratch, table)
+                write_rows(table, together, features.shape[1], rows)
+
+
+@njit(nogil=True, cache=True)
+def _make_lists(kinds, capacity):  # type: ignore[no-untyped-def]
+    """Atoms around a brick and, sorted, around a block; their squared distances and numbers."""
+    return (
+        np.empty((kinds, 3, capacity)),
+        np.empty((kinds, 3, capacity), dtype=np.float32),
+        np.empty(capacity),
+        np.empty(capacity + 1, dtype=np.int64),
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -174,14 +188,14 @@ def _make_scratch(kinds, shapes):  # type: ignore[no-untyped-def]
     count = shapes[:, 2:].max() + 1
     rows = angular_rows(max(0, shapes[:, 0].max()))
     return (
-        np.empty(3 * CHUNK * LANES, dtype=np.float32),
-        np.empty(CHUNK * count * LANES, dtype=np.float32),
-        np.zeros(CHUNK * rows * LANES, dtype=np.float32),
-        np.empty((kinds + 1, count * (rows + 1) * LANES), dtype=np.float32),
+        np.empty(3 * CHUNK * WIDTH, dtype=np.float32),
+        np.empty(CHUNK * count * WIDTH, dtype=np.float32),
+        np.zeros(CHUNK * rows * WIDTH, dtype=np.float32),
+        np.empty((kinds + 1, count * (rows + 1) * WIDTH), dtype=np.float32),
     )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _describe_block(block, near, ends, shapes, constants, scratch, table):  # type: ignore[no-untyped-def]
     state, functions, angles, sums = scratch
     kinds = len(near)
@@ -191,12 +205,12 @@ def _describe_block(block, near, ends, shapes, constants, scratch, table):  # ty
         if degree < 0:
             count = shapes[s, 2]
             for kind in range(kinds):
-                table[row * LANES : (row + count + 7) * LANES] = 0.0
+                table[row * WIDTH : (row + count + 7) * WIDTH] = 0.0
                 radial_sums(block, near[kind], ends[kind, cutoff], constants[s], count, state, table, row)
                 row += count
             continue
         counts = shapes[s, 2 : 3 + degree]
-        used = (counts.max() + 1) * (angular_rows(degree) + 1) * LANES
+        used = (counts.max() + 1) * (angular_rows(degree) + 1) * WIDTH
         sums[:, :used] = 0.0
         for kind in range(kinds):
             neighbour_density(
