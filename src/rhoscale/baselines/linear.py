@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from rhoscale.errors import InputError, ModelError
 FloatArray = NDArray[np.float64]
 Batch = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]
 
+ROWS = 65_536  # of features in double precision at a time
 STRENGTHS = tuple(float(s) for s in 10.0 ** np.arange(-12.0, 0.1, 0.5))
 
 
@@ -118,23 +119,21 @@ class NormalEquations:
     def stream(cls, batches: Iterable[Batch], reference: FloatArray | None = None) -> NormalEquations:
         """Accumulate batches of features [n, d], targets [n] and weights [n] in double precision.
 
-        Without a reference the first batch's means are taken: sums of squares of large numbers that differ little would
-        lose the difference.
+        Without a reference the means of the first rows are taken: sums of squares of large numbers that differ little
+        would lose the difference. Batches are taken some rows at a time, as double precision needs three times their
+        memory.
 
         Raises:
             InputError: There is no data, shapes disagree, or a value is not finite.
         """
         moments: FloatArray | None = None
-        for features, targets, weights in batches:
-            if len(targets) == 0:
-                continue
+        for features, targets, weights in _pieces(batches):
             table = np.column_stack([features, targets]).astype(np.float64)
             if reference is None:
                 reference = table.mean(axis=0)
-            if table.shape[1] != len(reference) or len(weights) != len(table):
+            if table.shape[1] != len(reference):
                 raise InputError(
-                    f"a batch has {table.shape[1] - 1} features, {len(table)} targets and {len(weights)} weights; "
-                    f"expected {len(reference) - 1} features and as many weights as targets"
+                    f"a batch has {table.shape[1] - 1} features; expected {len(reference) - 1}, as the ones before it"
                 )
             rows = np.column_stack([table - reference, np.ones(len(table))])
             part = (rows * np.asarray(weights, dtype=np.float64)[:, None]).T @ rows
@@ -155,6 +154,18 @@ class NormalEquations:
         shift = baseline.offset - self.reference[-1] + baseline.coefficients @ (self.reference[:-1] - baseline.centre)
         row = np.concatenate([baseline.coefficients, [-1.0, shift]])
         return float(max(0.0, row @ self.moments @ row / self.moments[-1, -1]))
+
+
+def _pieces(batches: Iterable[Batch]) -> Iterator[Batch]:
+    for features, targets, weights in batches:
+        if not len(features) == len(targets) == len(weights):
+            raise InputError(
+                f"a batch has features of {len(features)} points, {len(targets)} targets and {len(weights)} weights; "
+                f"expected as many of each"
+            )
+        for start in range(0, len(targets), ROWS):
+            part = slice(start, start + ROWS)
+            yield features[part], targets[part], weights[part]
 
 
 def ridge_path(equations: NormalEquations, strengths: Sequence[float]) -> list[LinearBaseline]:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from rhoscale.errors import InputError
 
+ROWS = 65_536  # of features in double precision at a time
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -40,7 +42,10 @@ class Scaling:
             InputError: The residuals are all equal, or something is not finite.
         """
         mean = features.mean(axis=0, dtype=np.float64)
-        deviation = features.std(axis=0, dtype=np.float64)
+        squares = sum(
+            np.square(part - mean).sum(axis=0) for part in np.array_split(features, len(features) // ROWS + 1)
+        )
+        deviation = np.sqrt(squares / max(len(features), 1))
         scale = float(np.std(residuals, dtype=np.float64))
         if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and np.isfinite(scale) and scale > 0):
             raise InputError(
