@@ -78,6 +78,7 @@ def test_the_error_is_what_the_toys_formula_says(toy_model: Path, data: Path, tm
         energy = 2 * np.pi * snapshot.system.volume * np.sum(np.abs(off[kept]) ** 2 / waves[kept])
         assert energy > 1e-5
         assert cell.errors["prediction"].total == pytest.approx(-energy / 4, rel=1e-3)
+        assert cell.closure is not None
         assert abs(cell.closure) < 1e-9
         true = snapshot.density.on_grid(whole.raw.grid.shape).values
         l1 = np.abs(whole.rescaled.values - true).sum() / true.sum()
@@ -124,6 +125,13 @@ def test_nothing_is_computed_twice(
     assert [cell.errors for cell in elsewhere] == [cell.errors for cell in cells]
     assert len(run_study(open_study(replace(asked, draws=0)))) == 3  # another study, of runs that are all there
     assert counter.computed == 24
+    alone = run_study(open_study(replace(asked, draws=0, baselines=False)))
+    assert counter.computed == 24
+    for cell, whole in zip(alone, cells, strict=True):
+        assert cell.errors.keys() == {"prediction"}
+        without = {"eigenvalue_occupied": None, "eigenvalue_all": None}
+        assert cell.errors["prediction"] == replace(whole.errors["prediction"], **without)
+        assert cell.closure is None
 
 
 def test_another_model_shares_the_labels_runs_and_has_results_of_its_own(

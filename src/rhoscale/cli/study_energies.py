@@ -21,6 +21,9 @@ def run(
     limit: int | None = typer.Option(None, "--limit", help="At most so many snapshots in this call."),
     draws: int = typer.Option(0, help="Weight draws for error bars; each costs one run more a snapshot."),
     seed: int = typer.Option(0, help="Of the draws."),
+    baselines: bool = typer.Option(
+        True, help="Run prior mean, sum of atoms and the label's own density too: four runs a snapshot in place of one."
+    ),
     engine: str = typer.Option("auto", help="pw.x, qepy or auto (`rhoscale engines` lists what is there)."),
     program: Path | None = typer.Option(None, help="Path of pw.x; found on PATH if not given."),
     threads: int = typer.Option(1, help="Threads of a run."),
@@ -34,7 +37,7 @@ def run(
     from rhoscale.recipes.study_energies_result import markdown, summarise
 
     options = EnergyOptions(pseudopotentials=pseudopotentials, engine=engine, program=program, threads=threads)
-    opened = open_study(EnergyStudy(model, data, out, tuple(batch), limit, draws, seed, options))
+    opened = open_study(EnergyStudy(model, data, out, tuple(batch), limit, draws, seed, baselines, options))
     costs = list(opened.costs())
     minutes = sum(cost.core_seconds for cost in costs) / 60
     largest = max((cost.memory for cost in costs), default=0.0) / 2**30

@@ -53,7 +53,7 @@ def energy_errors(
     l1: float,
     atoms: int,
     eigenvalues: FloatArray,
-    reference_eigenvalues: FloatArray,
+    reference_eigenvalues: FloatArray | None = None,
 ) -> EnergyErrors:
     """Compare energies, Fermi levels and eigenvalues of two densities of one structure, computed alike.
 
@@ -63,19 +63,21 @@ def energy_errors(
         l1: Error of the density, per electron.
         atoms: Number of atoms in the cell.
         eigenvalues: [k-points, bands], Hartree.
-        reference_eigenvalues: At the same k-points.
+        reference_eigenvalues: At the same k-points; None if they are not known.
 
     Raises:
         InputError: The two were computed with other k-points or bands.
     """
-    if eigenvalues.shape != reference_eigenvalues.shape:
+    if reference_eigenvalues is not None and eigenvalues.shape != reference_eigenvalues.shape:
         raise InputError(
             f"eigenvalues at {eigenvalues.shape} (k-points, bands) cannot be compared with "
             f"{reference_eigenvalues.shape}; expected one k-mesh and as many bands; compute both alike"
         )
     both_xc = "xc" in found and "xc" in reference
-    occupied = reference_eigenvalues <= reference["fermi"]
-    off = np.abs(eigenvalues - reference_eigenvalues)
+    off = occupied = np.empty(0)
+    if reference_eigenvalues is not None:
+        off = np.abs(eigenvalues - reference_eigenvalues)
+        occupied = off[reference_eigenvalues <= reference["fermi"]]
     total = found["total"] - reference["total"]
     return EnergyErrors(
         l1=l1,
@@ -83,6 +85,6 @@ def energy_errors(
         corrected=(total + found["second_order"]) / atoms if "second_order" in found else None,
         xc=(found["xc"] - reference["xc"]) / atoms if both_xc else None,
         fermi=found["fermi"] - reference["fermi"],
-        eigenvalue_occupied=float(off[occupied].max()) if occupied.any() else None,
+        eigenvalue_occupied=float(occupied.max()) if occupied.size else None,
         eigenvalue_all=float(off.max()) if off.size else None,
     )

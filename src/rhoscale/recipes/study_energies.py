@@ -46,6 +46,8 @@ class EnergyStudy:
         limit: At most so many snapshots that are not finished yet.
         draws: Weight draws for error bars; 0 for none.
         seed: Of the draws.
+        baselines: Whether the model's prior mean, the promolecule and the label's own density are run beside the
+            prediction; without them there are no eigenvalue errors.
         options: Engine, program, threads and pseudopotentials; cutoff, k-mesh and smearing are always the label's.
     """
 
@@ -56,6 +58,7 @@ class EnergyStudy:
     limit: int | None = None
     draws: int = 0
     seed: int = 0
+    baselines: bool = True
     options: EnergyOptions = field(default_factory=EnergyOptions)
 
     def __post_init__(self) -> None:
@@ -89,7 +92,9 @@ class OpenStudy:
 
     def path(self, record: Record) -> Path:
         """Where the result of a snapshot is kept: a name that depends on snapshot, model and draws."""
-        what = [record.snapshot, self.model.content_hash, self.study.draws, self.study.seed if self.study.draws else 0]
+        study = self.study
+        what = [record.snapshot, self.model.content_hash, study.draws, study.seed if study.draws else 0]
+        what += [] if study.baselines else ["prediction alone"]
         name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:20]
         return self.study.out / "cells" / f"{name}.json"
 
@@ -108,8 +113,9 @@ class OpenStudy:
 
     def costs(self) -> Iterator[EnergyCost]:
         """Estimated cost of each snapshot that is not finished: one run for each density, one for the label's own."""
-        runs = 2 + (self.model.trained.prior_mean not in ("none", PROMOLECULE)) + self.study.draws
-        runs += self.tables is not None
+        runs = 1 + self.study.draws
+        if self.study.baselines:
+            runs += 1 + (self.model.trained.prior_mean not in ("none", PROMOLECULE)) + (self.tables is not None)
         for record in self.todo():
             snapshot = self.store.load(record)
             yield energy_cost(snapshot.system, label_settings(snapshot), snapshot.electrons, runs)
@@ -162,9 +168,10 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
         return found
 
     fields = ModelFields.of(snapshot.system, opened.model.trained)
-    compared = columns(fields, opened.tables)
+    baselines = opened.study.baselines
+    compared = columns(fields, opened.tables) if baselines else {PREDICTION: fields.prediction}
     found = {name: energies(whole.fourier, name) for name, whole in compared.items()}
-    own = energies(snapshot.density, "label's own")
+    own = energies(snapshot.density, "label's own") if baselines else None
     reference = snapshot.density.on_grid(fields.whole_grid.shape)
     errors = {
         name: energy_errors(
@@ -173,7 +180,7 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
             l1=field_errors(whole.raw, reference, snapshot.electrons).l1,
             atoms=record.n_atoms,
             eigenvalues=found[name].eigenvalues,
-            reference_eigenvalues=own.eigenvalues,
+            reference_eigenvalues=None if own is None else own.eigenvalues,
         )
         for name, whole in compared.items()
     }
@@ -182,13 +189,14 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
         drawn = list(fields.drawn(opened.study.draws, opened.study.seed))
         totals = [energies(whole.fourier, f"draw {j + 1}").energies["total"] for j, whole in enumerate(drawn)]
         spread = EnergySpread.of(totals, found[PREDICTION].energies["total"], [w.raw.integral() for w in drawn])
-    seconds = {"label": own.cpu_seconds, **{name: one.cpu_seconds for name, one in found.items()}}
+    runs = found if own is None else {"label": own, **found}
+    seconds = {name: one.cpu_seconds for name, one in runs.items()}
     return CellEnergies(
         case=record.batch,
         task=record.task,
-        facts={**_facts(opened, record, engine), "program": own.engine, "core_seconds": seconds},
+        facts={**_facts(opened, record, engine), "program": found[PREDICTION].engine, "core_seconds": seconds},
         errors=errors,
-        closure=(own.energies["total"] - snapshot.energies["total"]) / record.n_atoms,
+        closure=None if own is None else (own.energies["total"] - snapshot.energies["total"]) / record.n_atoms,
         spread=spread,
     )
 

@@ -28,7 +28,8 @@ class CellEnergies:
         task: Name of the snapshot in the data set.
         facts: Formula, temperature, settings, hashes, engine, cost: all that made the numbers.
         errors: For each density (``prediction``, the model's prior mean, ``promolecule``).
-        closure: Energy of the label's own density, from one diagonalisation, less the label's energy, Ha/atom.
+        closure: Energy of the label's own density, from one diagonalisation, less the label's energy, Ha/atom; None if
+            it was not run.
         spread: Of weight draws, or None.
     """
 
@@ -36,7 +37,7 @@ class CellEnergies:
     task: str
     facts: Mapping[str, Any]
     errors: Mapping[str, EnergyErrors]
-    closure: float
+    closure: float | None
     spread: EnergySpread | None
 
     @property
@@ -77,7 +78,7 @@ class CellEnergies:
             task=str(values["task"]),
             facts={k: v for k, v in values.items() if k not in made},
             errors=errors,
-            closure=float(values["closure_per_atom"]),
+            closure=values["closure_per_atom"],
             spread=None if values["spread"] is None else EnergySpread(**values["spread"]),
         )
 
@@ -108,7 +109,7 @@ def summarise(cells: Sequence[CellEnergies]) -> dict[str, Any]:
     return {
         "cases": {name: _case(mine) for name, mine in cases.items()},
         "coverage": _coverage(cells),
-        "closure_largest_per_atom": max((abs(c.closure) for c in cells), default=None),
+        "closure_largest_per_atom": max((abs(c.closure) for c in cells if c.closure is not None), default=None),
         "cells": [c.to_dict() for c in cells],
     }
 
