@@ -186,6 +186,14 @@ def test_a_finished_model_is_not_replaced_without_force(toy_data: Path, tmp_path
         train(_config(toy_data, tmp_path / "toy"))
 
 
+def test_a_place_that_cannot_hold_a_model_is_refused_before_any_work(toy_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    said: list[str] = []
+    with pytest.raises(OutputError, match="use --out"):
+        train(_config(toy_data, tmp_path / "file" / "model"), report=lambda text, _: said.append(text))
+    assert said == []
+
+
 def test_batches_of_another_role_and_unknown_keys_are_refused(toy_data: Path, tmp_path: Path) -> None:
     values = _recipe(toy_data, tmp_path / "toy")
     with pytest.raises(DatasetError, match="expected at least one"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import time
@@ -135,6 +136,9 @@ def _refuse_output(output: Path, *, resume: bool, force: bool) -> None:
         raise OutputError(
             f"{output} holds an unfinished run; expected --resume to go on with it or --force to throw it away"
         )
+    existing = next(p for p in (output, *output.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise OutputError(f"{output} cannot be made in {existing}; expected a folder that can be written to; use --out")
 
 
 def _work_folder(output: Path, *, force: bool) -> Path:
