@@ -14,7 +14,7 @@ from rhoscale.uncertainty.leverage import Leverage
 DISTANCE = 8
 START_OF_RADIAL = 9
 EACH_RADIAL = 3
-HARMONICS = (0, 0, 14, 35, 60)
+HARMONICS = (0, 0, 14, 35, 60)  # those written out, to each degree
 # models/inference/activations.py
 ACTIVATION = {"gelu": 27, "gelu-tanh": 30, "silu": 21, "relu": 1, "tanh": 19}
 SLOPE = {"gelu": 18, "gelu-tanh": 11, "silu": 4, "relu": 1, "tanh": 2}
@@ -34,11 +34,16 @@ def smooth_operations(spec: Smooth, density: float) -> float:
     total = sum(atoms(s.cutoff) * (DISTANCE + START_OF_RADIAL + EACH_RADIAL * s.count) for s in spec.radial)
     for s in spec.angular:
         products = sum((2 * l + 1) * n for l, n in enumerate(s.counts))
-        each = DISTANCE + 7 + HARMONICS[len(s.counts) - 1] + START_OF_RADIAL + 2 * max(s.counts) + 2 * products
+        each = DISTANCE + 7 + _harmonics(len(s.counts) - 1) + START_OF_RADIAL + 2 * max(s.counts) + 2 * products
         total += atoms(s.cutoff) * each
         pairs = sum((2 * l + 1) * n * (n + 1) // 2 for l, n in enumerate(s.counts))
         total += pairs * (2 if len(spec.elements) == 1 else 4 * len(spec.elements))
     return total
+
+
+def _harmonics(degree: int) -> int:
+    written = min(degree, len(HARMONICS) - 1)
+    return HARMONICS[written] + sum(12 * l - 4 for l in range(written + 1, degree + 1))  # the rest by recurrence
 
 
 def network_products(network: DenseNet) -> float:

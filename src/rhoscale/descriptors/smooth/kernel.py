@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from rhoscale.descriptors.lanes import larger, load_register, square_root, store
+from rhoscale.descriptors.smooth.harmonics import harmonics, write_harmonics
 from rhoscale.processor import AVX512, REGISTERS
 
 CHUNK = 16  # atoms whose functions are held in the first-level cache together
@@ -129,75 +130,6 @@ def radial_sums(block, atoms, last, radial, count, state, sums, at):  # type: ig
             _store8(sums, at + n, v)
 
 
-@njit(forceinline=True, **_options)
-def _write_harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
-    """Write Racah-normalised real solid harmonics, l = 1 ... degree, of (x, y, z) with s = x^2 + y^2 + z^2.
-
-    Row l^2 - 1 + l + m of the table, from ``row``, holds S_lm. To degree 4 they are written out; above it
-
-        S_lm = ((2l - 1) z S_(l-1)m - sqrt((l-1)^2 - m^2) s S_(l-2)m) / sqrt(l^2 - m^2),    |m| < l,
-        S_ll, S_l-l = sqrt((2l-1) / 2l) (x S_(l-1)(l-1) - y S_(l-1)-(l-1), y S_(l-1)(l-1) + x S_(l-1)-(l-1))
-
-    (Helgaker, Jorgensen, Olsen, Molecular Electronic-Structure Theory, 2000, section 6.4.8, other normalisation).
-    """
-    store(table, row, x)
-    store(table, row + 1, y)
-    store(table, row + 2, z)
-    if degree < 2:
-        return
-    zz = z * z
-    xy = x * y
-    c = x * x - y * y
-    store(table, row + 3, xy * _f(np.sqrt(3)))
-    store(table, row + 4, y * z * _f(np.sqrt(3)))
-    store(table, row + 5, zz * _f(1.5) - s * _f(0.5))
-    store(table, row + 6, x * z * _f(np.sqrt(3)))
-    store(table, row + 7, c * _f(np.sqrt(3 / 4)))
-    if degree < 3:
-        return
-    a = (zz * _f(5) - s) * _f(np.sqrt(3 / 8))
-    p = (c + x * x * _f(2)) * y
-    q = (c - y * y * _f(2)) * x
-    store(table, row + 8, p * _f(np.sqrt(5 / 8)))
-    store(table, row + 9, xy * z * _f(np.sqrt(15)))
-    store(table, row + 10, y * a)
-    store(table, row + 11, (zz * _f(2.5) - s * _f(1.5)) * z)
-    store(table, row + 12, x * a)
-    store(table, row + 13, c * z * _f(np.sqrt(15 / 4)))
-    store(table, row + 14, q * _f(np.sqrt(5 / 8)))
-    if degree < 4:
-        return
-    b = zz * _f(7) - s
-    d = (b - s * _f(2)) * z * _f(np.sqrt(5 / 8))
-    store(table, row + 15, xy * c * _f(np.sqrt(35 / 4)))
-    store(table, row + 16, p * z * _f(np.sqrt(35 / 8)))
-    store(table, row + 17, xy * b * _f(np.sqrt(5 / 4)))
-    store(table, row + 18, y * d)
-    store(table, row + 19, (zz * _f(4.375) - s * _f(3.75)) * zz + s * s * _f(0.375))
-    store(table, row + 20, x * d)
-    store(table, row + 21, c * b * _f(np.sqrt(5 / 16)))
-    store(table, row + 22, q * z * _f(np.sqrt(35 / 8)))
-    store(table, row + 23, (c * c - xy * xy * _f(4)) * _f(np.sqrt(35 / 64)))
-    for l in range(5, degree + 1):
-        own, before, two = row + l * l - 1 + l, row + l * l - l - 1, row + (l - 2) * (l - 1) - 1
-        for m in range(1 - l, l):
-            v = z * load_register(table, before + m) * _f(2 * l - 1)
-            if abs(m) < l - 1:
-                v = v - s * load_register(table, two + m) * _f(np.sqrt((l - 1) * (l - 1) - m * m))
-            store(table, own + m, v * _f(1.0 / np.sqrt(l * l - m * m)))
-        c = load_register(table, before + l - 1)
-        d = load_register(table, before + 1 - l)
-        f = _f(np.sqrt((2 * l - 1) / (2 * l)))
-        store(table, own + l, (x * c - y * d) * f)
-        store(table, own - l, (y * c + x * d) * f)
-
-
-@njit(**_options)
-def harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
-    """:func:`_write_harmonics`, called rather than put in place: a call costs two atomic operations."""
-    _write_harmonics(x, y, z, s, degree, table, row)
-
-
 @njit(**_options)
 def angular_rows(degree):  # type: ignore[no-untyped-def]
     """Rows that hold the harmonics l = 1 ... degree, rounded up to eight."""
@@ -245,7 +177,7 @@ def _each_atom_avx2(block, atoms, begin, size, radial, even, degree, functions, 
     if degree > 0:
         for a in range(size):
             x, y, z, s = _load4(angles, a * stride)
-            _write_harmonics(x, y, z, s, degree, angles, a * stride)
+            write_harmonics(x, y, z, s, degree, angles, a * stride)
     for a in range(size):
         g = load_register(functions, a * even)
         xi = load_register(functions, a * even + 1)
