@@ -167,7 +167,7 @@ def test_a_density_of_other_pseudopotentials_is_refused(toy_model: Path, structu
 
 def test_cost_is_said_and_a_budget_is_kept(toy_model: Path, structure: Path) -> None:
     plan = energy(structure, "--model", toy_model, "--engine", "toy", "--dry-run", "--draws", "9", *SMALL)
-    assert plan["estimate"]["runs"] == 10
+    assert plan["estimate"]["runs"] == 1  # draws cost no runs
     assert plan["estimate"]["kpoints"] == 8
     assert plan["settings"] == {
         "cutoff_ry": 15.0, "kmesh": [2, 2, 2], "kshift": [0, 0, 0], "smearing": "cold", "width_ry": 0.04,
@@ -228,9 +228,17 @@ def test_what_was_computed_once_is_read_back_the_same(tmp_path: Path) -> None:
     assert again.electrons_given == first.electrons_given
     np.testing.assert_array_equal(again.kpoints, first.kpoints)
     assert again.eigenvalues.shape == first.eigenvalues.shape
-    (file,) = (tmp_path / "runs").iterdir()
-    file.write_text(file.read_text()[:40])
-    with pytest.raises(FormatError, match="delete it"):
+    np.testing.assert_array_equal(again.change.coefficients, first.change.coefficients)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_damaged_run_is_refused(suffix: str, tmp_path: Path) -> None:
+    engine, density = Counting(ENGINE), toy_snapshot(thermal_aluminium(71)).density
+    runs = EnergyRuns(tmp_path / "runs")
+    runs.energies(engine, CELL, density)
+    (file,) = (tmp_path / "runs").glob(f"*{suffix}")
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(FormatError, match="delete both"):
         runs.energies(engine, CELL, density)
 
 
@@ -252,7 +260,7 @@ def test_runs_are_told_apart_by_all_that_decides_the_result() -> None:
 def test_energies_survive_json() -> None:
     found = ENGINE.energies_from_density(CELL, toy_snapshot(CELL).density)
     levels = replace(found, eigenvalues=np.array([[-0.1, 1 / 3]]))
-    back = energies_from_dict(json.loads(json.dumps(energies_to_dict(levels))))
+    back = energies_from_dict(json.loads(json.dumps(energies_to_dict(levels))), found.change)
     np.testing.assert_array_equal(back.eigenvalues, levels.eigenvalues)
     assert back.energies == levels.energies
 

@@ -50,18 +50,18 @@ def test_draws_of_a_quadratic_energy_tell_its_error() -> None:
         draws = centre + rng.normal(size=(40, 6))
         energies = [0.5 * d @ curvature @ d for d in draws]
         error = 0.5 * centre @ curvature @ centre
-        away.append(error - EnergySpread.of(energies, error, [1.0] * 40).mean)
+        away.append(error - EnergySpread.of(np.array(energies) - error, [1.0] * 40).mean)
     typical = abs(0.5 * np.trace(curvature))
     assert typical > 1.0
     assert abs(np.mean(away)) < 0.2 * typical
 
 
 def test_spread_is_the_sample_deviation_about_the_mean_field() -> None:
-    spread = EnergySpread.of([1.0, 3.0, 5.0], 2.0, [10.0, 11.0, 12.0])
+    spread = EnergySpread.of([-1.0, 1.0, 3.0], [10.0, 11.0, 12.0])
     assert spread.mean == pytest.approx(1.0)
     assert spread.deviation == pytest.approx(2.0)
     assert spread.electrons_mean == pytest.approx(11.0)
     assert spread.electrons_deviation == pytest.approx(1.0)
     assert spread.standardised(3.0) == pytest.approx(1.0)
     with pytest.raises(InputError, match="two or more"):
-        EnergySpread.of([1.0], 2.0, [10.0])
+        EnergySpread.of([1.0], [10.0])

@@ -13,9 +13,10 @@ from rhoscale.cli.app import app
 from rhoscale.engines.available import ENGINES, EngineStatus, find_engines, make_engine
 from rhoscale.engines.interface import DFTSettings, Engine, GroundState
 from rhoscale.engines.pseudopotentials import gth_pseudopotential
+from rhoscale.engines.second_order import energy_difference
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import EngineError, InputError, StructureError
-from rhoscale.refinement import kinetic_energies
+from rhoscale.refinement import FourierDensity, kinetic_energies
 from rhoscale.system import System
 
 STATUS = {status.name: status for status in find_engines()}
@@ -199,6 +200,25 @@ def test_harris_foulkes_error_is_of_second_order_in_the_density_error(name: str,
     assert abs(errors[0]) > 1e-6
     assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.1)
     assert max(np.abs(corrected) / np.abs(errors)) < 0.3  # what the response of an electron gas leaves, even of 4 atoms
+
+
+@pytest.mark.dft
+def test_energies_of_densities_near_by_follow_from_one_diagonalisation(tmp_path: Path) -> None:
+    engine, system = made("pw.x", TIGHT, tmp_path), cubic_aluminium()
+    state = engine.ground_state(system)
+    wrong = engine.ground_state(cubic_aluminium(seed=1)).density  # the same cell, other atoms
+    change = replace(state.density, coefficients=wrong.coefficients - state.density.coefficients)
+
+    def moved(share: float) -> FourierDensity:
+        return replace(state.density, coefficients=state.density.coefficients + share * change.coefficients)
+
+    here = engine.energies_from_density(system, moved(0.1))
+    for share in (-0.05, 0.05):
+        there = engine.energies_from_density(system, moved(0.1 + share))
+        way = replace(change, coefficients=share * change.coefficients)
+        expected = there.energies["total"] - here.energies["total"]
+        assert abs(expected) > 1e-6
+        assert energy_difference(here.change, way, 12.0) == pytest.approx(expected, rel=0.3)  # 4 atoms are no gas
 
 
 @pytest.mark.dft

@@ -257,7 +257,7 @@ def test_draws_are_curves_of_one_set_of_weights(tmp_path: Path, model: TrainedMo
     assert spread["lattice_parameter_bohr"] > 0
     engine = Counting()
     more = compute(tmp_path, model, engine, draws=4, seed=1)  # the first three draws are the same weights
-    assert engine.runs == len(STRAINS)
+    assert engine.runs == 0  # their energies follow from the prediction's
     assert [d.energies for d in more.draws[:3]] == [d.energies for d in found.draws]
     assert more.columns[PREDICTION].energies == found.columns[PREDICTION].energies
     assert compute(tmp_path, model).spread() is None

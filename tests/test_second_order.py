@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rhoscale.density import Density
 from rhoscale.engines.second_order import (
+    bare_interaction,
+    energy_difference,
     exchange_correlation_kernel,
     lindhard_response,
     screened_interaction,
@@ -53,6 +57,27 @@ def test_one_wave_has_the_energy_of_its_amplitude() -> None:
     electrons = DENSITY * abs(np.linalg.det(cell))
     expected = abs(np.linalg.det(cell)) * 1e-6 * screened_interaction(np.array([np.linalg.norm(wave)]), DENSITY)[0]
     assert second_order_energy(change, electrons) == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_energy_of_a_density_near_by_continues_that_of_the_one_at_hand() -> None:
+    """With delta off the truth, R = -(1 - chi_0 K) delta: the way to delta = 0 gains what the energy lacks."""
+    rng = np.random.default_rng(1)
+    cell = np.array([[7.0, 0, 0], [1.0, 8.0, 0], [0, 0.5, 9.0]])
+    grid, electrons = Grid(cell, (9, 10, 12)), DENSITY * abs(np.linalg.det(cell))
+    delta = FourierDensity.from_density(Density(grid, rng.normal(size=grid.shape)), 6.0)
+    waves = np.sqrt(2 * kinetic_energies(cell, delta.millers))
+    moving = waves > 0
+    delta = replace(delta, coefficients=np.where(moving, delta.coefficients, 0.0))
+    stiffness = np.ones(len(waves))
+    stiffness[moving] -= lindhard_response(waves[moving], DENSITY) * bare_interaction(waves[moving], DENSITY)
+    change = replace(delta, coefficients=-stiffness * delta.coefficients)
+
+    def on_the_way(share: float) -> float:
+        return energy_difference(change, replace(delta, coefficients=-share * delta.coefficients), electrons)
+
+    assert on_the_way(1.0) == pytest.approx(second_order_energy(change, electrons), rel=1e-10)
+    assert on_the_way(0.5) == pytest.approx(0.75 * on_the_way(1.0), rel=1e-10)  # a quarter is left
+    assert on_the_way(2.0) == pytest.approx(0.0, abs=1e-10 * abs(on_the_way(1.0)))  # as far off on the other side
 
 
 def test_coefficients_of_waves_that_a_density_lacks_are_zero() -> None:

@@ -33,7 +33,7 @@ def run(
     smearing: str | None = typer.Option(None, help="cold (default), fermi-dirac, gaussian or fixed."),
     width: float | None = typer.Option(None, help="Smearing width, Ry; 0.04, or that of the snapshot's label."),
     pseudopotentials: Path | None = typer.Option(None, help="Folder of UPF files; else GTH-PBE, made by rhoscale."),
-    draws: int = typer.Option(0, min=0, help="Weight draws of the model, for an error bar; each costs one run more."),
+    draws: int = typer.Option(0, min=0, help="Weight draws of the model, for an error bar."),
     seed: int = typer.Option(0, min=0, help="Of the draws."),
     budget: float = typer.Option(60.0, help="Core-minutes that may be estimated for all runs."),
     memory: float = typer.Option(4.0, help="GiB that a run may be estimated to need."),

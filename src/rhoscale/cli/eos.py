@@ -32,9 +32,7 @@ def run(
     supercell: tuple[int, int, int] = typer.Option((1, 1, 1), help="Repeats along each cell vector."),
     strains: tuple[float, float] = typer.Option((-0.03, 0.03), "--range", help="Lowest and highest strain."),
     points: int = typer.Option(7, help="Strains between them, these included; at least 5."),
-    draws: int = typer.Option(
-        0, min=0, help="Weight draws for error bars (8 or more), each as dear as the prediction."
-    ),
+    draws: int = typer.Option(0, min=0, help="Weight draws for error bars (8 or more)."),
     seed: int = typer.Option(0, min=0, help="Of the draws."),
     gamma: bool = typer.Option(False, "--gamma", help="The paper's protocol: Gamma point, Fermi-Dirac 631.554 K."),
     cutoff: float | None = typer.Option(None, help="Cutoff of the orbitals, Ry; by default 25."),

@@ -19,7 +19,7 @@ def run(
     batch: list[str] = typer.Option([], "--batch", help="Batch to study; may be given several times; else all tests."),
     out: Path = typer.Option(Path("out/study-energies"), "--out", "-o", help="Folder of results, kept as they come."),
     limit: int | None = typer.Option(None, "--limit", help="At most so many snapshots in this call."),
-    draws: int = typer.Option(0, help="Weight draws for error bars; each costs one run more a snapshot."),
+    draws: int = typer.Option(0, help="Weight draws for error bars."),
     seed: int = typer.Option(0, help="Of the draws."),
     baselines: bool = typer.Option(
         True, help="Run prior mean, sum of atoms and the label's own density too: four runs a snapshot in place of one."

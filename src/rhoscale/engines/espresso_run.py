@@ -123,10 +123,11 @@ class EspressoRun:
         """Diagonalise once in the potential of a density; see :class:`~rhoscale.engines.interface.Engine`."""
         given = self._rescaled(system, density)
         folder, output, process = self._computed(system, given, None, one_diagonalisation=True)
-        lacking = second_order_energy(self._change(folder, given, output.electrons), output.electrons)
+        change = self._change(folder, given, output.electrons)
         self._clean(folder)
         return Energies(
-            energies={**output.energies, "second_order": lacking},
+            energies={**output.energies, "second_order": second_order_energy(change, output.electrons)},
+            change=change,
             fermi=output.fermi,
             eigenvalues=output.eigenvalues,
             kpoints=output.kpoints,

@@ -152,6 +152,7 @@ class Energies:
             with the eigenvalues e_i in the potential of rho; its error is of second order in that of the density.
             ``second_order`` estimates what it lacks of the self-consistent one (``engines/second_order.py``). The other
             terms are named as in :class:`GroundState`.
+        change: Density of the new orbitals less the given one, electrons per Bohr^3.
         fermi: Fermi level, Hartree.
         eigenvalues: [k-points, bands], Hartree.
         kpoints: In units of the reciprocal vectors [k-points, 3].
@@ -163,6 +164,7 @@ class Energies:
     """
 
     energies: Mapping[str, float]
+    change: FourierDensity
     fermi: float
     eigenvalues: NDArray[np.float64]
     kpoints: NDArray[np.float64]

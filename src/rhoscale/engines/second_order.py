@@ -1,4 +1,4 @@
-"""What the Harris-Foulkes energy lacks, from the density that comes out of its one diagonalisation.
+"""The Harris-Foulkes energy around a density, from what comes out of one diagonalisation.
 
 Write delta for the error of the given density and R = rho_out - rho_in for the change in one diagonalisation. To first
 order R = -(1 - chi_0 K) delta, and the Harris-Foulkes energy is off by 1/2 <delta| K |R>, so that
@@ -7,7 +7,9 @@ order R = -(1 - chi_0 K) delta, and the Harris-Foulkes energy is off by 1/2 <del
 
 which holds for any functional and any material as long as the response chi_0 of the independent electrons is known
 (the expansion of E. Zaremba, J. Phys. Condens. Matter 2, 2479 (1990), and M. W. Finnis, J. Phys. Condens. Matter 2, 331
-(1990)). Here chi_0 and f_xc are those of the uniform electron gas at the mean density of the cell: nothing is fitted.
+(1990)). The energy of another density near by follows from the same: K R is the gradient of the Harris-Foulkes energy,
+-K (1 - chi_0 K) its curvature. Here chi_0 and f_xc are those of the uniform electron gas at the mean density of the
+cell: nothing is fitted.
 """
 
 from __future__ import annotations
@@ -34,11 +36,41 @@ def second_order_energy(residual: FourierDensity, electrons: float) -> float:
     Returns:
         Hartree for the cell.
     """
-    volume = float(abs(np.linalg.det(residual.cell)))
-    waves = np.sqrt(2 * kinetic_energies(residual.cell, residual.millers))
-    moving = waves > 0
-    interaction = screened_interaction(waves[moving], electrons / volume)
+    volume, waves, moving = _moving(residual)
+    interaction = screened_interaction(waves, electrons / volume)
     return volume * float(np.sum(np.abs(residual.coefficients[moving]) ** 2 * interaction))  # half of two halves
+
+
+def energy_difference(residual: FourierDensity, displacement: FourierDensity, electrons: float) -> float:
+    """Estimate the Harris-Foulkes energy of rho + d less that of rho,
+
+        Omega sum_{G != 0} K_G [Re(R_G^* d_G) - 1/2 (1 - chi_0(G) K_G) |d_G|^2].
+
+    Args:
+        residual: R of rho: density of the orbitals less the density whose potential they move in.
+        displacement: d, of no charge.
+        electrons: In the cell.
+
+    Returns:
+        Hartree for the cell.
+    """
+    volume, waves, moving = _moving(displacement)
+    bare = bare_interaction(waves, electrons / volume)
+    d = displacement.coefficients[moving]
+    gradient = np.real(np.conj(residual.coefficients_of(displacement.millers[moving])) * d)
+    curvature = (1 - lindhard_response(waves, electrons / volume) * bare) * np.abs(d) ** 2
+    return volume * float(np.sum(bare * (2 * gradient - curvature)))  # both halves
+
+
+def _moving(density: FourierDensity) -> tuple[float, FloatArray, NDArray[np.bool_]]:
+    """Volume, wave numbers other than zero, and which they are."""
+    waves = np.sqrt(2 * kinetic_energies(density.cell, density.millers))
+    return float(abs(np.linalg.det(density.cell))), waves[waves > 0], waves > 0
+
+
+def bare_interaction(waves: FloatArray, density: float) -> FloatArray:
+    """K = 4 pi / G^2 + f_xc, Hartree Bohr^3, at wave numbers [n], 1/Bohr, of a gas of so many electrons per Bohr^3."""
+    return np.asarray(4 * np.pi / waves**2 + exchange_correlation_kernel(density))
 
 
 def screened_interaction(waves: FloatArray, density: float) -> FloatArray:
@@ -48,7 +80,7 @@ def screened_interaction(waves: FloatArray, density: float) -> FloatArray:
         waves: Positive wave numbers.
         density: Of the gas, electrons per Bohr^3.
     """
-    bare = 4 * np.pi / waves**2 + exchange_correlation_kernel(density)
+    bare = bare_interaction(waves, density)
     return np.asarray(bare / (1 - lindhard_response(waves, density) * bare))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,7 @@ class SuperpositionEngine:
         lacking = _hartree_energy_of_difference(given, state.density)
         return Energies(
             energies={"total": state.energies["total"] - lacking, "second_order": lacking},
+            change=replace(given, coefficients=state.density.coefficients_of(given.millers) - given.coefficients),
             fermi=state.fermi,
             eigenvalues=state.eigenvalues,
             kpoints=state.kpoints,

@@ -14,7 +14,7 @@ from rhoscale.errors import InputError
 class EnergySpread:
     """Energies and electron counts of whole-field draws around those of the mean weights.
 
-        D_j = E[rho_j] - E[rho_mean]
+        D_j = E[rho_j] - E[rho_mean]    (``engines.second_order.energy_difference``)
 
     The energy is stationary at the true density rho_0, E[rho] = E_0 + <rho - rho_0, K (rho - rho_0)> / 2. If the draws
     scatter about rho_mean as rho_mean does about rho_0, the mean of D is an estimate of the error E[rho_mean] - E_0,
@@ -36,27 +36,25 @@ class EnergySpread:
     electrons_deviation: float
 
     @classmethod
-    def of(cls, energies: Sequence[float], energy_of_mean: float, electrons: Sequence[float]) -> EnergySpread:
+    def of(cls, differences: Sequence[float], electrons: Sequence[float]) -> EnergySpread:
         """Mean and spread over draws.
 
         Args:
-            energies: Total energy of each draw's rescaled field, Hartree.
-            energy_of_mean: Total energy of the mean weights' rescaled field, Hartree.
+            differences: D of each draw's rescaled field, Hartree.
             electrons: Raw electrons of each draw.
 
         Raises:
             InputError: Fewer than two draws, or not as many energies as counts.
         """
-        if len(energies) < 2 or len(energies) != len(electrons):
+        if len(differences) < 2 or len(differences) != len(electrons):
             raise InputError(
-                f"{len(energies)} energies and {len(electrons)} electron counts of draws; expected two or more each, "
-                f"as many as the other; ask for more draws"
+                f"{len(differences)} energies and {len(electrons)} electron counts of draws; expected two or more "
+                f"each, as many as the other; ask for more draws"
             )
-        differences = np.asarray(energies, dtype=np.float64) - energy_of_mean
         return cls(
-            draws=len(energies),
-            mean=float(differences.mean()),
-            deviation=float(differences.std(ddof=1)),
+            draws=len(differences),
+            mean=float(np.mean(differences)),
+            deviation=float(np.std(differences, ddof=1)),
             electrons_mean=float(np.mean(electrons)),
             electrons_deviation=float(np.std(electrons, ddof=1)),
         )

@@ -45,7 +45,7 @@ class EnergyConfig:
         density: Density file, snapshot, ``.save`` folder or Zarr store of that structure.
         model: Or name or folder of the model that predicts one.
         options: Cutoff, k-mesh, smearing, pseudopotentials, engine.
-        draws: Weight draws of the model whose energies are computed too; 0 for none.
+        draws: Weight draws of the model for an error bar; 0 for none.
         seed: Of the draws.
         budget: Core-minutes that may be estimated for all runs.
         memory: Bytes that one run may be estimated to need.
@@ -86,7 +86,7 @@ class PreparedEnergy:
         engine: Computes it.
         settings_from: Where cutoff, k-mesh and smearing come from, in words.
         cost: Estimate for all runs.
-        draws: Weight draws whose energies are computed too.
+        draws: Weight draws for an error bar.
         seed: Of the draws.
         note: What was assumed while reading.
     """
@@ -192,7 +192,7 @@ def prepare_structure(
     ModelFields.refuse(system, model.trained)
     name, known = f'model "{model.name}"', model.trained.pseudopotentials
     engine = options.make(system, options.settings(system), known, model.name)
-    cost = energy_cost(system, engine.settings, system.electrons(known), 1 + draws)
+    cost = energy_cost(system, engine.settings, system.electrons(known), 1)
     return PreparedEnergy(system, model, name, engine, "options and defaults", cost, draws, seed)
 
 
@@ -206,14 +206,14 @@ def _prepared(
     label = _label(config)
     settings = config.options.settings(system, label)
     engine = config.options.make(system, settings, known, source.name if isinstance(source, Model) else name)
-    cost = energy_cost(system, settings, system.electrons(engine.pseudopotentials), 1 + config.draws)
+    cost = energy_cost(system, settings, system.electrons(engine.pseudopotentials), 1)
     where = "options and defaults" if label is None else "the snapshot's label, but for options"
     note = source.note if isinstance(source, GivenDensity) else ""
     return PreparedEnergy(system, source, name, engine, where, cost, config.draws, config.seed, note)
 
 
 def compute_energy(prepared: PreparedEnergy, report: Callable[[str], None] = lambda _: None) -> EnergyReport:
-    """Compute an energy, and those of the weight draws.
+    """Compute an energy, and how far weight draws spread it.
 
     Args:
         prepared: From :func:`prepare_energy`.
@@ -233,12 +233,9 @@ def compute_energy(prepared: PreparedEnergy, report: Callable[[str], None] = lam
     found = engine.energies_from_density(system, FourierDensity.from_density(fields.prediction.raw, np.inf))
     spread = None
     if prepared.draws:
-        energies, electrons = [], []
-        for j, drawn in enumerate(fields.drawn(prepared.draws, prepared.seed)):
-            report(f"draw {j + 1} of {prepared.draws}")
-            energies.append(engine.energies_from_density(system, drawn.fourier).energies["total"])
-            electrons.append(drawn.raw.integral())
-        spread = EnergySpread.of(energies, found.energies["total"], electrons)
+        report(f"{prepared.draws} draws of the weights")
+        drawn = fields.drawn_energies(found.change, prepared.draws, prepared.seed)
+        spread = EnergySpread.of(*zip(*drawn, strict=True))
     return EnergyReport(prepared, found, verdict, spread)
 
 

@@ -113,7 +113,7 @@ def refuse_over_budget(cost: EnergyCost, core_minutes: float, memory: float) -> 
     if not needed <= core_minutes:
         raise InputError(
             f"{cost}; expected at most {core_minutes:g} core-minutes (the cost grows with the third power of the "
-            f"number of atoms); raise --budget, or take fewer k-points, a smaller cell or fewer draws"
+            f"number of atoms); raise --budget, or take fewer k-points or a smaller cell"
         )
     if not cost.memory <= memory:
         raise InputError(

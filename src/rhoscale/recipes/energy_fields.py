@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rhoscale.density import Density
 from rhoscale.descriptors import describer, spec_from_dict
+from rhoscale.engines.second_order import energy_difference
 from rhoscale.grid import Grid
 from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import rescale_to_charge
@@ -123,6 +124,23 @@ class ModelFields:
         for network in self.model.drawn(seed, draws):
             residual, _ = network(self.features)
             yield self._whole(mean + factor * (residual + prior - mean))
+
+    def drawn_energies(self, change: FourierDensity, draws: int, seed: int) -> Iterator[tuple[float, float]]:
+        """For each of these fields E[rho_j] - E[rho_mean] (Hartree), to second order and without a diagonalisation.
+
+        Args:
+            change: Density of the orbitals in the potential of the prediction less the prediction
+                (``engines.interface.Energies.change``).
+            draws: At least two.
+            seed: Of the draws.
+
+        Yields:
+            The difference and the electrons of the draw before rescaling.
+        """
+        electrons, mean = self.prediction.electrons, self.prediction.fourier
+        for field in self.drawn(draws, seed):
+            moved = replace(mean, coefficients=field.fourier.coefficients - mean.coefficients)
+            yield energy_difference(change, moved, electrons), field.raw.integral()
 
     @property
     def verdict(self) -> Verdict:

@@ -1,4 +1,7 @@
-"""Finished diagonalisations in a folder, one JSON file each, named by all that decides the result."""
+"""Finished diagonalisations in a folder, named by all that decides the result.
+
+Each is a JSON file and, of the same name, the change of the density as an NPZ file; the JSON file is written last.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,7 +22,7 @@ from rhoscale.formats.whole_file import whole_file
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
 
-FORMAT = "rhoscale-energies-2"
+FORMAT = "rhoscale-energies-3"
 NAME_LENGTH = 20
 COEFFICIENT_DIGITS = 1e-12  # electrons per Bohr^3; below what changes an energy by 1e-12 Ha
 
@@ -44,6 +49,7 @@ class EnergyRuns:
         if path.exists():
             return _read(path), False
         found = engine.energies_from_density(system, density)
+        _write_change(path.with_suffix(".npz"), found.change)
         write_json(path, {"format": FORMAT, "system": system.content_hash(), **energies_to_dict(found)})
         return found, True
 
@@ -82,11 +88,12 @@ def energies_to_dict(found: Energies) -> dict[str, Any]:
     }
 
 
-def energies_from_dict(values: Mapping[str, Any]) -> Energies:
-    """Rebuild from :func:`energies_to_dict`."""
+def energies_from_dict(values: Mapping[str, Any], change: FourierDensity) -> Energies:
+    """Rebuild from :func:`energies_to_dict` and the change of the density."""
     kpoints = np.array(values["kpoints"], dtype=np.float64)
     return Energies(
         energies={str(k): float(v) for k, v in values["energies_hartree"].items()},
+        change=change,
         fermi=float(values["fermi_hartree"]),
         eigenvalues=np.array(values["eigenvalues_hartree"], dtype=np.float64).reshape(len(kpoints), -1),
         kpoints=kpoints,
@@ -103,12 +110,22 @@ def _read(path: Path) -> Energies:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             raise ValueError(f"format {values['format']!r}")
-        return energies_from_dict(values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        with np.load(BytesIO(path.with_suffix(".npz").read_bytes()), allow_pickle=False) as arrays:
+            change = FourierDensity.from_coefficients(
+                arrays["cell"], arrays["millers"], arrays["coefficients"], float(arrays["cutoff"])
+            )
+        return energies_from_dict(values, change)
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise FormatError(
-            f"{path} is not a readable energy ({type(error).__name__}: {error}); expected one that rhoscale wrote; "
-            f"delete it, and it is computed again"
+            f"{path} or the .npz beside it is not a readable energy ({type(error).__name__}: {error}); expected those "
+            f"that rhoscale wrote; delete both, and they are computed again"
         ) from error
+
+
+def _write_change(path: Path, change: FourierDensity) -> None:
+    _make_folder(path.parent)
+    with whole_file(path, force=True) as file:
+        np.savez(file, cell=change.cell, cutoff=change.cutoff, millers=change.millers, coefficients=change.coefficients)
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -126,9 +143,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {path.parent} ({error}); choose a writable folder") from error
+    _make_folder(path.parent)
     with whole_file(path, force=True) as file:
         file.write(text.encode())
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder} ({error}); choose a writable folder") from error

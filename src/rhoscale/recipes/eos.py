@@ -187,8 +187,9 @@ def equation_of_state(
 ) -> EosResult:
     """Compute what is missing of all energies and fit each column; the same call goes on after an interruption.
 
-    Prediction, promolecule and draws give the Harris-Foulkes energy of their density, DFT the self-consistent one, all
-    with the same k-points and the same cutoff. A weight draw is one set of weights for all strains.
+    Prediction and promolecule give the Harris-Foulkes energy of their density, DFT the self-consistent one, all with
+    the same k-points and the same cutoff. A weight draw is one set of weights for all strains; its energies follow
+    from the prediction's to second order.
 
     Args:
         config: Crystal, strains, folder.
@@ -216,9 +217,13 @@ def equation_of_state(
     for strain in config.strains:
         system = config.strained(strain)
         volumes.append(system.volume / len(system))
-        for column, density in _densities(config, system, model, tables).items():
+        fields = ModelFields.of(system, model)
+        for column, density in _densities(fields, tables).items():
             found, _ = single.energies(engine, system, density)
             add(column, strain, found.energies["total"], found.cpu_seconds)
+            if column == PREDICTION and config.draws:
+                for j, (difference, _) in enumerate(fields.drawn_energies(found.change, config.draws, config.seed)):
+                    add(_draw(j), strain, found.energies["total"] + difference, 0.0)
         run = cycles.run(engine, system)
         add(DFT, strain, run.total, run.cpu_seconds)
     fitted = {name: EosColumn.fitted(e, volumes, seconds[name]) for name, e in energies.items()}
@@ -226,17 +231,11 @@ def equation_of_state(
     return EosResult(config, engine.settings, model.name, fitted, drawn)
 
 
-def _densities(
-    config: EosConfig, system: System, model: TrainedModel, tables: Mapping[str, AtomicDensityTable] | None
-) -> dict[str, FourierDensity]:
-    fields = ModelFields.of(system, model)
+def _densities(fields: ModelFields, tables: Mapping[str, AtomicDensityTable] | None) -> dict[str, FourierDensity]:
     densities = {PREDICTION: fields.prediction.fourier}
     if tables is not None:
-        electrons = system.electrons(model.pseudopotentials)
-        densities[PROMOLECULE] = promolecule_field(system, tables, fields.whole_grid, electrons).fourier
-    if config.draws:
-        for j, field in enumerate(fields.drawn(config.draws, config.seed)):
-            densities[_draw(j)] = field.fourier
+        electrons = fields.system.electrons(fields.model.pseudopotentials)
+        densities[PROMOLECULE] = promolecule_field(fields.system, tables, fields.whole_grid, electrons).fourier
     return densities
 
 

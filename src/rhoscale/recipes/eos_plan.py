@@ -48,7 +48,6 @@ def plan_eos(config: EosConfig, engine: Engine, *, promolecule: bool) -> EosPlan
     kept = GroundStateRuns(config.output / "ground-states")
     still = sum(kept.finished(engine, config.strained(strain)) is None for strain in config.strains)
     electrons = config.crystal.electrons(engine.pseudopotentials)
-    densities = 1 + promolecule + config.draws
-    single = energy_cost(config.crystal, engine.settings, electrons, densities * len(config.strains))
+    single = energy_cost(config.crystal, engine.settings, electrons, (1 + promolecule) * len(config.strains))
     seconds = single.core_seconds * (1 + still * DIAGONALISATIONS / single.runs)
     return EosPlan(len(config.strains), single, still, seconds)

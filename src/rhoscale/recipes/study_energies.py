@@ -113,7 +113,7 @@ class OpenStudy:
 
     def costs(self) -> Iterator[EnergyCost]:
         """Estimated cost of each snapshot that is not finished: one run for each density, one for the label's own."""
-        runs = 1 + self.study.draws
+        runs = 1
         if self.study.baselines:
             runs += 1 + (self.model.trained.prior_mean not in ("none", PROMOLECULE)) + (self.tables is not None)
         for record in self.todo():
@@ -186,9 +186,8 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
     }
     spread = None
     if opened.study.draws:
-        drawn = list(fields.drawn(opened.study.draws, opened.study.seed))
-        totals = [energies(whole.fourier, f"draw {j + 1}").energies["total"] for j, whole in enumerate(drawn)]
-        spread = EnergySpread.of(totals, found[PREDICTION].energies["total"], [w.raw.integral() for w in drawn])
+        drawn = fields.drawn_energies(found[PREDICTION].change, opened.study.draws, opened.study.seed)
+        spread = EnergySpread.of(*zip(*drawn, strict=True))
     runs = found if own is None else {"label": own, **found}
     seconds = {name: one.cpu_seconds for name, one in runs.items()}
     return CellEnergies(
