@@ -20,7 +20,7 @@ from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.uncertainty import Recalibration, fit_recalibration
-from rhoscale.uncertainty.leverage import Leverage
+from rhoscale.uncertainty.leverage import DIRECTIONS, SHRINKAGE, Leverage
 from toy_model import thermal_aluminium, toy_snapshot
 
 RNG = np.random.default_rng(0)
@@ -39,12 +39,16 @@ def test_leverage_is_one_on_average_in_training_and_largest_far_away() -> None:
     assert _fitted(TRAINING)(TRAINING[:1] + 100.0)[0] > 50 * found.max()
 
 
-def test_a_triangular_whitening_has_the_same_leverage() -> None:
-    known = Leverage.of(TRAINING.mean(axis=0), np.cov(TRAINING.T, bias=True))
-    triangular = known.triangular()
-    assert (triangular.whitening[np.triu_indices(6, 1)] == 0).all()
-    assert (known.whitening[np.triu_indices(6, 1)] != 0).any()
-    np.testing.assert_allclose(triangular(TRAINING), known(TRAINING), rtol=2e-4, atol=1e-6)
+def test_of_many_features_the_leading_directions_count() -> None:
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(2_000, 90)) @ rng.normal(size=(90, 90))
+    known = _fitted(features)
+    assert known.whitening.shape == (90, DIRECTIONS)
+    assert known(features).mean() == pytest.approx(1.0, rel=1e-3)
+    values = np.linalg.eigvalsh(np.corrcoef(features.T))[::-1]
+    whitened = (features - features.mean(axis=0)) @ known.whitening
+    expected = values[:DIRECTIONS] / (values[:DIRECTIONS] + SHRINKAGE)
+    np.testing.assert_allclose(whitened.var(axis=0), expected / expected.sum(), rtol=1e-3)
 
 
 def test_leverage_is_the_diagonal_of_the_hat_matrix_of_ridge_regression() -> None:

@@ -171,7 +171,7 @@ class _Bench:
         counted = smooth_operations(spec, density) if isinstance(spec, Smooth) else None
         linear = 2.0 * spec.size if model.prior_mean == "linear" else None if model.prior_mean != "none" else 0.0
         mean = (network_products(model.network), network_elementwise(model.network))
-        whitening = leverage_products(leverage, bfloat16=self.bfloat16)
+        whitening = leverage_products(leverage)
         more = (spread_products(model.network) + whitening, spread_elementwise(model.network))
 
         def whole() -> Uncertainty:

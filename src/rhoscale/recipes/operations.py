@@ -7,7 +7,6 @@ import numpy as np
 from rhoscale.descriptors import Smooth
 from rhoscale.models import DenseNet
 from rhoscale.models.inference.packing import RANK
-from rhoscale.models.inference.product import leaves_out_zeros
 from rhoscale.uncertainty.leverage import Leverage
 
 # descriptors/smooth/kernel.py
@@ -58,13 +57,9 @@ def spread_products(network: DenseNet) -> float:
     return 2.0 * (factors + (hidden - 1) * width**2)
 
 
-def leverage_products(leverage: Leverage | None, *, bfloat16: bool) -> float:
+def leverage_products(leverage: Leverage | None) -> float:
     """Operations of the whitening of the features, where deviations take their leverage into account."""
-    if leverage is None:
-        return 0.0
-    directions = leverage.whitening.shape[1]
-    above = directions * (directions - 1) // 2 if leaves_out_zeros(bfloat16=bfloat16) else 0
-    return 2.0 * (leverage.whitening.size - above)
+    return 0.0 if leverage is None else 2.0 * leverage.whitening.size
 
 
 def network_elementwise(network: DenseNet) -> float:

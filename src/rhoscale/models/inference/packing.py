@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rhoscale.models.dense_network import DenseNet
 from rhoscale.models.inference.activations import CODES
 from rhoscale.models.inference.kernel import Network, Spread
-from rhoscale.models.inference.product import LANES, leaves_out_zeros, pack, padded
+from rhoscale.models.inference.product import LANES, pack, padded
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
 from rhoscale.uncertainty.leverage import Leverage
@@ -63,16 +63,14 @@ def pack_spread(
         density=np.pad(means["output.weight"][0], (0, rows - network.width)),
         coefficients=_coefficients(network, variances, missing=0.0),
         fresh=_fresh(network),
-        whitening=pack([_whitening(network, scaling, leverage, bfloat16)], bfloat16=bfloat16),
+        whitening=pack([_whitening(network, scaling, leverage)], bfloat16=bfloat16),
     )
 
 
-def _whitening(network: DenseNet, scaling: Scaling, leverage: Leverage | None, bfloat16: bool) -> tuple[Array, Array]:
+def _whitening(network: DenseNet, scaling: Scaling, leverage: Leverage | None) -> tuple[Array, Array]:
     """W^T (x - m) as a product with the standardised features."""
     if leverage is None:
         return np.zeros((network.inputs, 0)), np.zeros(0)
-    if leaves_out_zeros(bfloat16=bfloat16):
-        leverage = leverage.triangular()
     mean, deviation = scaling.feature_mean.numpy(), scaling.feature_deviation.numpy()
     return leverage.whitening * deviation[:, None], (mean - leverage.centre) @ leverage.whitening
 

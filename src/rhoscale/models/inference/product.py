@@ -174,7 +174,6 @@ class Matrices(NamedTuple):
         columns: Their columns, padded to a multiple of LANES.
         starts: What the sums start from, float32, flat.
         start_places: Where those of each matrix begin in ``starts``.
-        zeros: Rows of zeros that each LANES columns begin with; blocks for AVX2 leave them out.
     """
 
     weights: NDArray[np.generic]
@@ -183,7 +182,6 @@ class Matrices(NamedTuple):
     columns: NDArray[np.int64]
     starts: NDArray[np.float32]
     start_places: NDArray[np.int64]
-    zeros: NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
@@ -220,17 +218,11 @@ def multiply_avx2(a, at, points, matrices, m, out):  # type: ignore[no-untyped-d
     """:func:`multiply_avx512` for registers half as wide and half as many."""
     inner, columns, w, s = matrices.inner[m], matrices.columns[m], matrices.places[m], matrices.start_places[m]
     for c in range(0, columns, LANES):
-        zeros = matrices.zeros[(s + c) // LANES]
         for p in range(0, points, WIDE):
             _halves(
-                a, at + p * inner + zeros, inner, inner - zeros, matrices.weights, w + c * inner + zeros * LANES,
-                matrices.starts, s + c, out, p * columns + c, columns,
+                a, at + p * inner, inner, inner, matrices.weights, w + c * inner, matrices.starts, s + c,
+                out, p * columns + c, columns,
             )  # fmt: skip
-
-
-def leaves_out_zeros(*, bfloat16: bool) -> bool:
-    """Whether :func:`multiply` leaves out rows of zeros at the beginning of columns."""
-    return REGISTERS != AVX512 and not bfloat16
 
 
 multiply = multiply_avx512 if REGISTERS == AVX512 else multiply_avx2
@@ -260,7 +252,6 @@ def pack(
         columns=np.array(columns),
         starts=np.concatenate(starts).astype(np.float32),
         start_places=np.cumsum([0, *columns])[:-1],
-        zeros=np.concatenate([_leading_zeros(weights) for weights in whole]),
     )
 
 
@@ -269,14 +260,6 @@ def _padded_with_zeros(weights: NDArray[np.floating]) -> NDArray[np.float32]:
     whole = np.zeros((padded(inner, 2), padded(columns, LANES)), dtype=np.float32)
     whole[:inner, :columns] = weights
     return whole
-
-
-def _leading_zeros(weights: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Rows of zeros before the first other one, at most all but one, for each LANES columns."""
-    inner, columns = weights.shape
-    filled = (weights != 0).reshape(inner, columns // LANES, LANES).any(axis=2)
-    filled[-1] = True
-    return filled.argmax(axis=0).astype(np.int64)
 
 
 def _pack(weights: NDArray[np.float32], panel: int, bfloat16: bool) -> NDArray[np.generic]:
