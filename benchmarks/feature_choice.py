@@ -31,14 +31,16 @@ from rhoscale.snapshot import Snapshot
 
 SPACING = 0.5  # Bohr
 BATCH, UPDATES, RATE, WIDTH, LAYERS = 2048, 3000, 4e-3, 64, 6
-ANGULAR = {
-    "default": ((8, 8, 6, 4, 3), 9.0),
-    "wide-to-9": ((10,) * 5, 9.0),
-    "wide": ((10,) * 5, 11.0),
-    "wide-14-functions": ((14,) * 5, 11.0),
-    "degree-7": ((10, 10, 10, 10, 10, 8, 8, 8), 11.0),
-    "degree-9": ((10, 10, 10, 9, 8, 7, 6, 5, 4, 4), 11.0),
-    "degree-9-to-13.5": ((8, 8, 8, 8, 8, 6, 6, 6, 4, 4), 13.5),
+ANGULAR = {  # numbers of radial functions for the degrees 0, 1, ... and cutoff of each set
+    "default": (((8, 8, 6, 4, 3), 9.0),),
+    "wide-to-9": (((10,) * 5, 9.0),),
+    "wide": (((10,) * 5, 11.0),),
+    "wide-14-functions": (((14,) * 5, 11.0),),
+    "degree-7": (((10, 10, 10, 10, 10, 8, 8, 8), 11.0),),
+    "degree-9": (((10, 10, 10, 9, 8, 7, 6, 5, 4, 4), 11.0),),
+    "degree-9-to-13.5": (((8, 8, 8, 8, 8, 6, 6, 6, 4, 4), 13.5),),
+    "two-reaches-7.5": (((10, 10, 10, 9, 8), 11.0), ((0, 0, 0, 0, 0, 7, 6, 5, 4, 4), 7.5)),
+    "two-reaches-9": (((10, 10, 10, 9, 8), 11.0), ((0, 0, 0, 0, 0, 7, 6, 5, 4, 4), 9.0)),
 }
 Prediction = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 
@@ -139,8 +141,7 @@ def main() -> None:
     errors = [f"{model} {name}" for model in ("linear", "network") for name in tests]
     print(f"| angular functions | features | snapshots | points each | {' | '.join(errors)} | processor |")
     for name in options.features:
-        counts, cutoff = ANGULAR[name]
-        spec = Smooth(elements, angular=(AngularSet(counts, cutoff),))
+        spec = Smooth(elements, angular=tuple(AngularSet(counts, cutoff) for counts, cutoff in ANGULAR[name]))
         for every in options.every:
             for count in options.points:
                 compare(train[::every], tests, spec, count, name)
