@@ -18,7 +18,8 @@ from rhoscale.descriptors.smooth import (
     Smooth,
     cluster_describer,
     describe_by_definition,
-    kernel,
+    few_registers,
+    many_registers,
     smooth_describer,
 )
 from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE
@@ -284,25 +285,26 @@ def test_unknown_elements_are_refused() -> None:
         smooth_describer(triclinic(), Smooth(("Si",)))
 
 
-def test_sums_for_few_registers_are_those_for_many() -> None:
-    """Blocks of sums differ between processors, their terms and order do not."""
+def test_kernels_for_few_registers_and_for_many_agree() -> None:
+    """They differ in the order of loops and in where normalisation enters, not in what they sum."""
     rng = np.random.default_rng(0)
-    counts = np.array([5, 4, 3, 3, 2])
-    even, size, stride = 6, 7, kernel.angular_rows(4)
-    atoms = rng.uniform(-3, 3, (3, size)).astype(np.float32)
+    counts = np.array([7, 8, 5, 3, 3, 2, 1, 2, 0, 1])
+    atoms = rng.uniform(-4, 4, (2, 3, 37)).astype(np.float32)
+    atoms[:, :, ::5] += 20.0  # beyond the cutoff of every point
     block = rng.normal(size=3 * WIDTH).astype(np.float32)
     radial = np.array([1 / 81, 0.25, -1.25, 1.0], dtype=np.float32)
+    size = AngularSet(tuple(counts), 9.0).size
     found = []
-    for each, add, spectrum in (
-        (kernel._each_atom_avx512, kernel._add_angular_avx512, kernel._own_power_spectrum_avx512),
-        (kernel._each_atom_avx2, kernel._add_angular_avx2, kernel._own_power_spectrum_avx2),
-    ):
-        functions, angles = np.zeros(size * even * WIDTH, np.float32), np.zeros(size * stride * WIDTH, np.float32)
-        sums, table = np.zeros(even * (stride + 1) * WIDTH, np.float32), np.zeros(60 * WIDTH, np.float32)
-        each(block, atoms, 0, size, radial, even, 4, functions, angles)
-        add(size, even, stride, counts, functions, angles, sums)
-        rows = spectrum(sums, counts, table, 0)
-        assert rows == 15 + 10 + 6 + 6 + 3
-        found.append(table[15 * WIDTH : rows * WIDTH])
-    assert np.abs(found[0]).min() > 0
-    np.testing.assert_allclose(found[0], found[1], rtol=2e-5, atol=1e-5)
+    for kernel in (many_registers, few_registers):
+        functions = np.zeros(kernel.CHUNK * 8 * WIDTH, np.float32)
+        angles = np.zeros(kernel.CHUNK * kernel.angular_rows(9) * WIDTH, np.float32)
+        sums = np.zeros((2, kernel.density_rows(counts) * WIDTH), np.float32)
+        table = np.zeros((2 * size + 8) * WIDTH, np.float32)
+        for kind in range(2):
+            kernel.neighbour_density(block, atoms[kind], 37, radial, counts, functions, angles, sums[kind])
+        assert kernel.own_power_spectrum(sums[0], counts, table, 0) == size
+        assert kernel.power_spectrum(sums[0], sums[1], counts, table, size) == 2 * size
+        found.append(table[: 2 * size * WIDTH].reshape(2 * size, WIDTH))
+    assert np.abs(found[0]).max(axis=1).min() > 1e-3
+    scale = np.abs(found[0]).max()
+    np.testing.assert_allclose(found[0] / scale, found[1] / scale, rtol=2e-5, atol=1e-6)

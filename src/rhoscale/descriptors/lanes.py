@@ -179,6 +179,19 @@ def larger(typingctx: Any, a: Any, b: Any) -> Any:
 
 
 @_operation
+def any_above(typingctx: Any, value: Any, bound: Any) -> Any:
+    """1 if any lane is above a scalar, else 0."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        count = args[0].type.count
+        mask = builder.fcmp_ordered(">", args[0], _splat(builder, args[1], count))
+        bits = builder.bitcast(mask, ir.IntType(count))
+        return builder.zext(builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)), ir.IntType(64))
+
+    return types.intp(value, bound), codegen
+
+
+@_operation
 def rounded(typingctx: Any, value: Any) -> Any:
     """Each lane rounded to the nearest integer, two's complement."""
 

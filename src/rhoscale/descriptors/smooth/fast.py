@@ -18,11 +18,13 @@ from rhoscale.descriptors.smooth.blocks import box, nearest_first, place_points,
 from rhoscale.descriptors.smooth.kernel import (
     CHUNK,
     angular_rows,
+    density_rows,
     neighbour_density,
     own_power_spectrum,
     power_spectrum,
-    radial_sums,
 )
+from rhoscale.descriptors.smooth.radial import CHUNK as RADIAL_CHUNK
+from rhoscale.descriptors.smooth.radial import radial_sums
 from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE, Smooth
 from rhoscale.errors import HaloError, InputError, ModelError
 from rhoscale.system import System
@@ -166,6 +168,7 @@ def _describe_bricks(  # type: ignore[no-untyped-def]
                 )
             for some in range(0, len(members), WIDTH):
                 together = members[some : some + WIDTH]
+
                 place_points(points, together, middle, block)
                 _describe_block(block, near, ends, shapes, constants, scratch, table)
                 write_rows(table, together, features.shape[1], rows)
@@ -187,11 +190,15 @@ def _make_scratch(kinds, shapes):  # type: ignore[no-untyped-def]
     """States of the radial sums; radial and angular functions of a chunk of atoms; neighbour densities."""
     count = shapes[:, 2:].max() + 1
     rows = angular_rows(max(0, shapes[:, 0].max()))
+    largest = 0
+    for s in range(len(shapes)):
+        if shapes[s, 0] >= 0:
+            largest = max(largest, density_rows(shapes[s, 2 : 3 + shapes[s, 0]]))
     return (
-        np.empty(3 * CHUNK * WIDTH, dtype=np.float32),
-        np.empty(CHUNK * count * WIDTH, dtype=np.float32),
+        np.empty(3 * RADIAL_CHUNK * WIDTH, dtype=np.float32),
+        np.zeros(CHUNK * count * WIDTH, dtype=np.float32),
         np.zeros(CHUNK * rows * WIDTH, dtype=np.float32),
-        np.empty((kinds + 1, count * (rows + 1) * WIDTH), dtype=np.float32),
+        np.empty((kinds + 1, largest * WIDTH), dtype=np.float32),
     )
 
 
@@ -210,7 +217,7 @@ def _describe_block(block, near, ends, shapes, constants, scratch, table):  # ty
                 row += count
             continue
         counts = shapes[s, 2 : 3 + degree]
-        used = (counts.max() + 1) * (angular_rows(degree) + 1) * WIDTH
+        used = density_rows(counts) * WIDTH
         sums[:, :used] = 0.0
         for kind in range(kinds):
             neighbour_density(

@@ -71,8 +71,8 @@ def _degree(l: int) -> Callable[..., Any]:
 _five, _six, _seven, _eight, _nine = (_degree(l) for l in range(WRITTEN_OUT + 1, HIGHEST_DEGREE + 1))
 
 
-@njit(forceinline=True, **_options)
-def write_harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
+@njit(**_options)
+def harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
     """Write Racah-normalised real solid harmonics, l = 1 ... degree, of (x, y, z) with s = x^2 + y^2 + z^2.
 
     Row l^2 - 1 + l + m of the table, from ``row``, holds S_lm. To degree 4 they are written out; above it
@@ -135,9 +135,3 @@ def write_harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-
     if degree < 9:
         return
     _nine(x, y, z, s, table, row)
-
-
-@njit(**_options)
-def harmonics(x, y, z, s, degree, table, row):  # type: ignore[no-untyped-def]
-    """:func:`write_harmonics`, called rather than put in place: a call costs two atomic operations."""
-    write_harmonics(x, y, z, s, degree, table, row)
