@@ -74,13 +74,13 @@ def draw_calibration(file: BinaryIO, cases: Sequence[CalibrationCurves], title: 
 
 
 def _equal_scales(axes: Axes, title: str) -> None:
-    """Logarithmic axes of one range with their diagonal."""
+    """Logarithmic axes of one range, from a tenth of the smallest deviation at most, with their diagonal."""
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
+    low = min(axes.get_xlim()[0], max(axes.get_ylim()[0], 0.1 * axes.get_xlim()[0]))
     high = max(axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=f"Root mean squares, {title}")
