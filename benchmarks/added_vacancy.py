@@ -5,7 +5,8 @@
 
 For each seed the recipe is trained as it is and with the added snapshot among its training batches, all else equal,
 and both models are judged on cells with a vacancy that neither saw: near the vacant site (within 3 Bohr) and away from
-it (beyond 5 Bohr). A model that is in the output folder already is not trained again.
+it (beyond 5 Bohr). The epistemic deviation is given as predicted and without its leverage (of the weights alone). A
+model that is in the output folder already is not trained again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from rhoscale.recipes.judge import judge_snapshot
 from rhoscale.recipes.train import train
 from rhoscale.recipes.training_plan import EvaluationConfig, TrainConfig
 
-QUANTITIES = ("epistemic near", "epistemic away", "error near", "error away", "L1")
+PLACES = ("near", "away")
+QUANTITIES = (*(f"{what} {place}" for what in ("epistemic", "of weights", "error") for place in PLACES), "L1")
 WAYS = ("bulk", "with the added snapshot")
 
 
@@ -52,24 +54,27 @@ def near_and_away(model: TrainedModel, store: SnapshotStore, record: Record) -> 
     """``QUANTITIES`` in one cell: medians of the epistemic deviation, root mean square errors, e/Bohr^3; L1."""
     snapshot = store.load(record)
     judged = judge_snapshot(model, snapshot, draws=0)
+    assert model.recalibration is not None
+    plain = replace(model, recalibration=replace(model.recalibration, leverage=0.0))
+    deviations = [one.uncertainty.epistemic for one in (judged, judge_snapshot(plain, snapshot, draws=0))]
     points = judged.grid.points()
     far = distances(snapshot.system, points[judged.chosen], vacant_site(snapshot.system, points))
     near, away = far < NEAR, far > AWAY
-    medians = [float(np.median(judged.uncertainty.epistemic[part])) for part in (near, away)]
+    medians = [float(np.median(epistemic[part])) for epistemic in deviations for part in (near, away)]
     errors = [float(np.sqrt(np.mean(judged.differences[part] ** 2))) for part in (near, away)]
     return (*medians, *errors, judged.errors.l1)
 
 
 def rows(found: Mapping[tuple[int, str, str], Sequence[float]]) -> Iterator[str]:
     """Table: near over away of the bulk model, and what the added snapshot takes off near the site, for each cell."""
-    yield "| seed | cell | epistemic near / away, bulk | error near / away, bulk | epistemic near | error near | L1 |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| seed | cell | near / away: epistemic | of weights | error | added: epistemic | of weights | error | L1 |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for (seed, task, way), before in found.items():
         if way == WAYS[0]:
             after = found[seed, task, WAYS[1]]
             falls = [f"{100 * (b / a - 1):+.0f} %" for a, b in zip(before, after, strict=True)]
-            ratios = f"{before[0] / before[1]:.2f} | {before[2] / before[3]:.2f}"
-            yield f"| {seed} | {task} | {ratios} | {falls[0]} | {falls[2]} | {falls[4]} |"
+            ratios = " | ".join(f"{before[i] / before[i + 1]:.2f}" for i in (0, 2, 4))
+            yield f"| {seed} | {task} | {ratios} | {falls[0]} | {falls[2]} | {falls[4]} | {falls[6]} |"
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.uncertainty import Recalibration, fit_recalibration
-from rhoscale.uncertainty.leverage import DIRECTIONS, SHRINKAGE, Leverage
+from rhoscale.uncertainty.leverage import DIRECTIONS, SHARE, SHRINKAGE, Leverage
 from toy_model import thermal_aluminium, toy_snapshot
 
 RNG = np.random.default_rng(0)
@@ -41,14 +41,19 @@ def test_leverage_is_one_on_average_in_training_and_largest_far_away() -> None:
 
 def test_of_many_features_the_leading_directions_count() -> None:
     rng = np.random.default_rng(1)
-    features = rng.normal(size=(2_000, 90)) @ rng.normal(size=(90, 90))
-    known = _fitted(features)
-    assert known.whitening.shape == (90, DIRECTIONS)
-    assert known(features).mean() == pytest.approx(1.0, rel=1e-3)
-    values = np.linalg.eigvalsh(np.corrcoef(features.T))[::-1]
-    whitened = (features - features.mean(axis=0)) @ known.whitening
-    expected = values[:DIRECTIONS] / (values[:DIRECTIONS] + SHRINKAGE)
-    np.testing.assert_allclose(whitened.var(axis=0), expected / expected.sum(), rtol=1e-3)
+    for size in (90, 190):
+        features = rng.normal(size=(2_000, size)) @ rng.normal(size=(size, size))
+        known = _fitted(features)
+        values = np.linalg.eigvalsh(np.corrcoef(features.T))[::-1]
+        shares = values / (values + SHRINKAGE)
+        kept = known.whitening.shape[1]
+        assert kept >= DIRECTIONS
+        assert shares[:kept].sum() >= SHARE * shares.sum()
+        assert kept == DIRECTIONS or shares[: kept - 1].sum() < SHARE * shares.sum()
+        assert known(features).mean() == pytest.approx(1.0, rel=1e-3)
+        whitened = (features - features.mean(axis=0)) @ known.whitening
+        np.testing.assert_allclose(whitened.var(axis=0), shares[:kept] / shares[:kept].sum(), rtol=1e-3)
+    assert kept > DIRECTIONS
 
 
 def test_leverage_is_the_diagonal_of_the_hat_matrix_of_ridge_regression() -> None:

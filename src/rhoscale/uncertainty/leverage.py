@@ -13,7 +13,8 @@ from rhoscale.errors import ModelError
 FloatArray = NDArray[np.float32]
 
 SHRINKAGE = 1e-2  # lambda, in variances of a standardised feature; what varies less does not say where a point is
-DIRECTIONS = 64  # that count: the leading ones tell errors as well as all do, at a quarter of the price
+SHARE = 0.5  # of the trace, from the leading directions that count: they tell errors as well as all do, for less
+DIRECTIONS = 64  # that count at least
 _ROWS = 4096  # at a time: what the product writes stays in the cache
 
 
@@ -43,9 +44,11 @@ class Leverage:
         varies = variances > 1e-13 * (variances + np.square(centre))
         scale = np.sqrt(np.where(varies, variances, np.inf))
         values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-        kept = min(DIRECTIONS, int(np.count_nonzero(values > 0.01 * SHRINKAGE)))
-        values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
-        mean = float(np.sum(values / (values + SHRINKAGE)))
+        varying = int(np.count_nonzero(values > 0.01 * SHRINKAGE))
+        values, vectors = values[::-1][:varying], vectors[:, ::-1][:, :varying]
+        trace = np.cumsum(values / (values + SHRINKAGE))
+        kept = min(varying, max(DIRECTIONS, int(np.searchsorted(trace, SHARE * trace[-1])) + 1))
+        values, vectors, mean = values[:kept], vectors[:, :kept], float(trace[kept - 1])
         whitening = vectors / scale[:, None] / np.sqrt((values + SHRINKAGE) * mean)
         return cls(centre.astype(np.float32), whitening.astype(np.float32))
 
