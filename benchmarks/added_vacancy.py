@@ -16,8 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from out_of_distribution import AWAY, NEAR, distances, vacant_site
+from out_of_distribution import near_and_away
 
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.models import TrainedModel
@@ -50,19 +49,14 @@ def trained(recipe: TrainConfig, seed: int, added: Sequence[str], folder: Path) 
     return load_with_hash(str(output))[0]
 
 
-def near_and_away(model: TrainedModel, store: SnapshotStore, record: Record) -> tuple[float, ...]:
+def judged_near_and_away(model: TrainedModel, store: SnapshotStore, record: Record) -> tuple[float, ...]:
     """``QUANTITIES`` in one cell: medians of the epistemic deviation, root mean square errors, e/Bohr^3; L1."""
     snapshot = store.load(record)
-    judged = judge_snapshot(model, snapshot, draws=0)
     assert model.recalibration is not None
     plain = replace(model, recalibration=replace(model.recalibration, leverage=0.0))
-    deviations = [one.uncertainty.epistemic for one in (judged, judge_snapshot(plain, snapshot, draws=0))]
-    points = judged.grid.points()
-    far = distances(snapshot.system, points[judged.chosen], vacant_site(snapshot.system, points))
-    near, away = far < NEAR, far > AWAY
-    medians = [float(np.median(epistemic[part])) for epistemic in deviations for part in (near, away)]
-    errors = [float(np.sqrt(np.mean(judged.differences[part] ** 2))) for part in (near, away)]
-    return (*medians, *errors, judged.errors.l1)
+    judged, of_weights = (judge_snapshot(one, snapshot, draws=0) for one in (model, plain))
+    *epistemic, near, away = near_and_away(snapshot.system, judged)
+    return (*epistemic, *near_and_away(snapshot.system, of_weights)[:2], near, away, judged.errors.l1)
 
 
 def rows(found: Mapping[tuple[int, str, str], Sequence[float]]) -> Iterator[str]:
@@ -96,7 +90,7 @@ def main() -> None:
         for way, added in zip(WAYS, ([], options.added), strict=True):
             model = trained(recipe, seed, added, options.out)
             for record in store.select(role="test", batch=options.test):
-                values = found[seed, record.task, way] = near_and_away(model, store, record)
+                values = found[seed, record.task, way] = judged_near_and_away(model, store, record)
                 listed = ", ".join(f"{name} {value:.3g}" for name, value in zip(QUANTITIES, values, strict=True))
                 print(f"seed {seed}, {way}, {record.task}: {listed}", flush=True)
     print("\n".join(rows(found)))

@@ -168,7 +168,6 @@ def _describe_bricks(  # type: ignore[no-untyped-def]
                 )
             for some in range(0, len(members), WIDTH):
                 together = members[some : some + WIDTH]
-
                 place_points(points, together, middle, block)
                 _describe_block(block, near, ends, shapes, constants, scratch, table)
                 write_rows(table, together, features.shape[1], rows)
