@@ -1,7 +1,7 @@
-"""Labels with a coarse k-mesh, cheap enough to study starts: ``python benchmarks/scf_start_labels.py OUT``.
+"""Labels with a coarse k-mesh, cheap enough to study starts and energies: `python benchmarks/scf_start_labels.py OUT`.
 
-The first three structures of data/al's batch test-32, 2x2x2 shifted k-points, about 15 core-seconds each; then
-``rhoscale study scf-start --model al-pbe --data OUT``.
+All test and validation cells of data/al with up to 32 atoms, 2x2x2 shifted k-points, 15 to 30 core-seconds each; those
+that are there are kept. Then ``rhoscale study scf-start --model al-pbe --data OUT`` and ``rhoscale study energies``.
 """
 
 from __future__ import annotations
@@ -16,21 +16,27 @@ from rhoscale.recipes.start import PredictedStart
 from rhoscale.sampling.schedule import snapshot_of
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "al"
-CELLS = 3
+ATOMS = 32
 
 
 def main(output: Path) -> None:
     """Make the data set."""
     source = SnapshotStore.open(DATA)
-    target = SnapshotStore.create(output, name=output.name, description="structures of al, 2x2x2 shifted k-points")
+    if output.exists():
+        target = SnapshotStore.open(output)
+    else:
+        target = SnapshotStore.create(output, name=output.name, description="structures of al, 2x2x2 shifted k-points")
+    there = {record.task for record in target.records()}
     start = PredictedStart.load("al-pbe", source.pseudopotentials())
-    for record in source.select(role="test", batch="test-32")[:CELLS]:
+    for record in [*source.select(role="test"), *source.select(role="validation")]:
+        if record.n_atoms > ATOMS or record.task in there:
+            continue
         snapshot = source.load(record)
         settings = replace(label_settings(snapshot), kmesh=(2, 2, 2), kshift=(1, 1, 1))
         engine = EnergyOptions().make(snapshot.system, settings, snapshot.pseudopotentials, record.task)
         state = engine.ground_state(snapshot.system, initial_density=start(snapshot.system))
         print(f"{record.task}: {state.iterations} cycles, {state.cpu_seconds:.1f} core-s", flush=True)
-        target.add(snapshot_of(state, dict(snapshot.origin)), task=record.task, batch=record.batch, role="test")
+        target.add(snapshot_of(state, dict(snapshot.origin)), task=record.task, batch=record.batch, role=record.role)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from rhoscale.density import Density
 from rhoscale.engines.second_order import (
     bare_interaction,
     energy_difference,
+    energy_of_error,
     exchange_correlation_kernel,
     lindhard_response,
     screened_interaction,
@@ -76,6 +77,7 @@ def test_the_energy_of_a_density_near_by_continues_that_of_the_one_at_hand() -> 
         return energy_difference(change, replace(delta, coefficients=-share * delta.coefficients), electrons)
 
     assert on_the_way(1.0) == pytest.approx(second_order_energy(change, electrons), rel=1e-10)
+    assert on_the_way(1.0) == pytest.approx(-energy_of_error(delta, electrons), rel=1e-10)
     assert on_the_way(0.5) == pytest.approx(0.75 * on_the_way(1.0), rel=1e-10)  # a quarter is left
     assert on_the_way(2.0) == pytest.approx(0.0, abs=1e-10 * abs(on_the_way(1.0)))  # as far off on the other side
 

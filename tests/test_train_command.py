@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from typer.testing import CliRunner
 
 from rhoscale.cli.app import app
 from rhoscale.datasets.store import SnapshotStore
+from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import DatasetError, InputError, OutputError
+from rhoscale.grid import Grid
 from rhoscale.models import load_trained
 from rhoscale.models.card import to_toml
 from rhoscale.recipes.config import config_from, read_config
+from rhoscale.recipes.prior import prior_alone, prior_mean
 from rhoscale.recipes.train import train
 from rhoscale.recipes.training_data import near_atoms
 from rhoscale.recipes.training_plan import TrainConfig
@@ -148,9 +152,29 @@ def test_a_linear_prior_travels_with_the_model_and_its_errors_stand_beside(toy_d
     report = train(_config(toy_data, tmp_path / "toy", prior_mean="linear"))
     model = load_trained(report.folder)
     assert model.prior_mean == "linear"
-    assert set(model.prior_arrays) == {"linear.coefficients", "linear.centre", "linear.offset_and_strength"}
+    names = {"linear.coefficients", "linear.centre", "linear.offset_and_strength"}
+    assert set(model.prior_arrays) == names | {f"alone.{name}" for name in names}
     case = model.card["errors"]["test-4"]
     assert case["baselines"]["prior_mean"]["l1_mean"] > case["l1_mean"] > 0
+
+
+def test_the_linear_part_is_fitted_again_to_what_the_network_leaves(toy_data: Path, tmp_path: Path) -> None:
+    """On all points of one training cell errors are orthogonal to the features, but for what ridge and rounding do."""
+    config = _config(toy_data, tmp_path / "toy", prior_mean="linear")
+    one = replace(config, data=replace(config.data, snapshots=1, importance="none"))
+    model = train(one).model
+    store = SnapshotStore.open(toy_data)
+    snapshot = store.load(store.select(role="train", batch=["train-4"])[0])
+    spec = spec_from_dict(model.descriptor_spec)
+    features = describer(snapshot.system, spec)(Grid.from_spacing(snapshot.system.cell, one.data.spacing).points())
+    label = snapshot.density.on_grid(Grid.from_spacing(snapshot.system.cell, one.data.spacing).shape).values.reshape(-1)
+    off = {}
+    for name, choose in {"again": prior_mean, "alone": prior_alone}.items():
+        linear = choose(snapshot.system, model)(np.empty((0, 3)), features)
+        assert linear is not None
+        off[name] = linear + model.predictor.residual(features) - label
+    assert abs(off["again"].mean()) < 0.02 * abs(off["alone"].mean())
+    assert np.sqrt(np.mean(off["again"] ** 2)) < np.sqrt(np.mean(off["alone"] ** 2))
 
 
 def test_a_fitted_promolecule_needs_no_atoms_but_those_of_the_labels(toy_data: Path, tmp_path: Path) -> None:

@@ -96,19 +96,18 @@ def evaluate_command(
 
 def errors_table(cases: list[CaseErrors]) -> Table:
     """One line a case, and below it one for each baseline."""
-    from rhoscale.recipes.evaluate import summary
-
     table = Table(
-        *("case", "snapshots", "L1 mean", "L1 worst", "RMSE", "RMSE/range", "largest", "electrons off"),
+        *("case", "snapshots", "L1 mean", "L1 worst", "RMSE", "RMSE/range", "largest", "electrons off", "energy off"),
         *("50 %", "68 %", "90 %", "95 %", "99.7 %", "NLL"),
-        caption="L1 per electron of the rescaled field; RMSE and largest error of the raw one, electrons per Bohr^3",
+        caption="L1 per electron of the rescaled field; RMSE and largest error of the raw one, electrons per Bohr^3; "
+        "energy: Harris-Foulkes, estimated from the error of the density, mean and worst, mHa per atom",
     )
     for case in cases:
         found = case.calibration
         shares = [f"{100 * share:.1f}" for share in found.coverage.values()]
-        table.add_row(case.case, str(len(case.errors)), *_numbers(summary(case.errors)), *shares, f"{found.nll:.2f}")
-        for name, errors in case.baselines.items():
-            table.add_row(f"  {name.replace('_', ' ')}", "", *_numbers(summary(errors)))
+        table.add_row(case.case, str(len(case.errors)), *_numbers(case.summary), *shares, f"{found.nll:.2f}")
+        for name, values in case.baseline_summaries.items():
+            table.add_row(f"  {name.replace('_', ' ')}", "", *_numbers(values))
     return table
 
 
@@ -120,6 +119,7 @@ def _numbers(values: dict[str, float]) -> list[str]:
         f"{100 * values['rmse_over_range']:.2f} %",
         f"{values['largest']:.1e}",
         f"{100 * values['electrons_off_worst']:.2f} %",
+        f"{1e3 * values['energy_mean']:.2g}, {1e3 * values['energy_worst']:.2g}",
     ]
 
 

@@ -14,6 +14,8 @@ cell: nothing is fitted.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +62,21 @@ def energy_difference(residual: FourierDensity, displacement: FourierDensity, el
     gradient = np.real(np.conj(residual.coefficients_of(displacement.millers[moving])) * d)
     curvature = (1 - lindhard_response(waves, electrons / volume) * bare) * np.abs(d) ** 2
     return volume * float(np.sum(bare * (2 * gradient - curvature)))  # both halves
+
+
+def energy_of_error(error: FourierDensity, electrons: float) -> float:
+    """Estimate the Harris-Foulkes energy of a density less the self-consistent one, from the density's error alone,
+
+        -1/2 Omega sum_{G != 0} K_G (1 - chi_0(G) K_G) |delta_G|^2.
+
+    Args:
+        error: delta: the density, of the right charge, less the self-consistent one.
+        electrons: In the cell.
+
+    Returns:
+        Hartree for the cell.
+    """
+    return energy_difference(replace(error, coefficients=np.zeros_like(error.coefficients)), error, electrons)
 
 
 def _moving(density: FourierDensity) -> tuple[float, FloatArray, NDArray[np.bool_]]:

@@ -99,7 +99,7 @@ def sampling_loss(system: System, density: FourierDensity, tables: Tables, spaci
     Raises:
         StructureError: An element has no table.
     """
-    grid = Grid.from_spacing(system.cell, spacing)
+    grid = Grid.from_spacing(system.cell, spacing, fast_fourier=False)
     sharp = promolecule_fourier(system, tables, density.cutoff)
     shape = np.maximum(density.smallest_shape, np.maximum(sharp.smallest_shape, grid.shape))
     fine: Shape = (int(shape[0]), int(shape[1]), int(shape[2]))

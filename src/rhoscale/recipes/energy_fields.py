@@ -17,7 +17,7 @@ from rhoscale.postprocess.charge import rescale_to_charge
 from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
 from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
 from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid, refine_sharp
-from rhoscale.recipes.prior import prior_mean
+from rhoscale.recipes.prior import prior_alone, prior_mean
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
 
@@ -102,8 +102,9 @@ class ModelFields:
 
     @property
     def prior_alone(self) -> WholeField | None:
-        """The prior mean without the network, None if the model has none."""
-        return None if self.prior is None else self._whole(self.prior)
+        """The prior mean that the network was trained upon, without it; None if the model has none."""
+        alone = prior_alone(self.system, self.model)(self.grid.points(), self.features)
+        return None if alone is None else self._whole(alone)
 
     def drawn(self, draws: int, seed: int) -> Iterator[WholeField]:
         """Fields of weights drawn from the posterior, each of one set of weights over the whole cell: no seams.

@@ -53,18 +53,30 @@ class CaseErrors:
         worst = int(np.argmax(l1))
         return {
             "snapshots": len(l1),
-            **summary(self.errors),
+            **self.summary,
             "worst_task": self.records[worst].task,
             "l1_by_snapshot": {r.task: e.l1 for r, e in zip(self.records, self.errors, strict=True)},
             **self.calibration.to_dict(),
             "sigma_rms": dict(self.sigma),
             "calibration": self.report.condensed(),
-            "baselines": {name: summary(errors) for name, errors in self.baselines.items()},
+            "baselines": self.baseline_summaries,
+        }
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Errors of the model in one line."""
+        return _summary(self.errors, [j.energies["model"] for j in self.judged])
+
+    @property
+    def baseline_summaries(self) -> dict[str, dict[str, float]]:
+        """The same of each baseline."""
+        return {
+            name: _summary(errors, [j.energies[name] for j in self.judged]) for name, errors in self.baselines.items()
         }
 
 
-def summary(errors: Sequence[FieldErrors]) -> dict[str, float]:
-    """Errors of several snapshots in one line: means, the worst, and root mean squares."""
+def _summary(errors: Sequence[FieldErrors], energies: Sequence[float]) -> dict[str, float]:
+    """Errors of several snapshots in one line: means, the worst, and root mean squares; energies without sign."""
     return {
         "l1_mean": float(np.mean([e.l1 for e in errors])),
         "l1_worst": max(e.l1 for e in errors),
@@ -72,6 +84,8 @@ def summary(errors: Sequence[FieldErrors]) -> dict[str, float]:
         "rmse_over_range": float(np.sqrt(np.mean([e.rmse_over_range**2 for e in errors]))),
         "largest": max(e.largest for e in errors),
         "electrons_off_worst": max(abs(e.electrons / e.electrons_reference - 1) for e in errors),
+        "energy_mean": float(np.mean(np.abs(energies))),
+        "energy_worst": float(np.max(np.abs(energies))),
     }
 
 

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from rhoscale.density import Density
 from rhoscale.descriptors import describer, spec_from_dict
+from rhoscale.engines.second_order import energy_of_error
 from rhoscale.grid import Grid
 from rhoscale.metrics import FieldErrors, field_errors
 from rhoscale.metrics.regions import nearest_atom, regions
 from rhoscale.models import TrainedModel
+from rhoscale.postprocess.charge import rescale_to_charge
 from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid
-from rhoscale.recipes.prior import prior_mean
+from rhoscale.recipes.prior import prior_alone, prior_mean
+from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.uncertainty import Uncertainty
 
@@ -26,7 +29,11 @@ class Judged:
 
     Attributes:
         errors: Of the point estimate, at all points of the compute grid.
-        baselines: Errors of ``prior_mean`` (the model's, alone) and of ``promolecule``, where there are such.
+        baselines: Errors of ``prior_mean`` (the one that the network was trained upon, alone) and of ``promolecule``,
+            where there are such.
+        energies: Errors of the Harris-Foulkes energy of the point estimate (``model``) and of the baselines, rescaled,
+            as far as the compute grid shows them: to second order, from the error of the density
+            (``engines.second_order.energy_of_error``), Hartree per atom.
         differences: Point estimate minus label at the points where uncertainties were computed [m], e/Bohr^3.
         uncertainty: At the same points.
         leverage: At the same points [m], or None where the model does not know it.
@@ -38,6 +45,7 @@ class Judged:
 
     errors: FieldErrors
     baselines: Mapping[str, FieldErrors]
+    energies: Mapping[str, float]
     differences: NDArray[np.float64]
     uncertainty: Uncertainty
     leverage: NDArray[np.float32] | None
@@ -81,12 +89,17 @@ def judge_snapshot(
     if points is not None and points < grid.size:
         chosen = np.sort(np.random.default_rng(seed).choice(grid.size, points, replace=False))
     part = None if prior is None else prior[chosen]
-    fields = {} if prior is None else {"prior_mean": Density(grid, prior.reshape(grid.shape))}
+    alone = prior_alone(snapshot.system, model)(positions, features)
+    fields = {} if alone is None else {"prior_mean": Density(grid, alone.reshape(grid.shape))}
     if tables is not None:
         fields["promolecule"] = promolecule_on_grid(snapshot.system, tables, grid)
+    predicted = Density(grid, density.reshape(grid.shape))
     return Judged(
-        errors=field_errors(Density(grid, density.reshape(grid.shape)), reference, snapshot.electrons),
+        errors=field_errors(predicted, reference, snapshot.electrons),
         baselines={name: field_errors(field, reference, snapshot.electrons) for name, field in fields.items()},
+        energies={
+            name: _energy_error(field, reference, snapshot) for name, field in {"model": predicted, **fields}.items()
+        },
         differences=density[chosen].astype(np.float64) - reference.values.reshape(-1)[chosen],
         uncertainty=model.uncertainty(features[chosen], part, draws=draws, seed=seed)
         if draws
@@ -97,6 +110,12 @@ def judge_snapshot(
         chosen=chosen,
         sigma_to_l1=float(np.sqrt(2.0 / np.pi)) * snapshot.system.volume / snapshot.electrons,
     )
+
+
+def _energy_error(density: Density, reference: Density, snapshot: Snapshot) -> float:
+    """Estimated error of the Harris-Foulkes energy, Hartree per atom."""
+    error = rescale_to_charge(density, snapshot.electrons) - reference
+    return energy_of_error(FourierDensity.from_density(error, np.inf), snapshot.electrons) / len(snapshot.system)
 
 
 def _bonding(promolecule: Density | None, chosen: NDArray[np.intp]) -> tuple[NDArray[np.float64], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from rhoscale.promolecule import AtomicDensityTable, Promolecule, promolecule_of
 from rhoscale.system import System
 
 SUMS_OF_ATOMS = ("promolecule", "fitted-promolecule")
+ALONE = "alone."  # before the names of the linear part that the network was trained upon
 
 PriorMean = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.floating] | None]
 
@@ -40,6 +42,22 @@ def prior_mean(system: System | Cluster, model: TrainedModel) -> PriorMean:
         f'model "{model.name}" has the prior mean {model.prior_mean!r}; expected {", ".join(PRIOR_MEANS)}; '
         f"a newer version of rhoscale may know it"
     )
+
+
+def prior_alone(system: System | Cluster, model: TrainedModel) -> PriorMean:
+    """What stands for the model without its network: the prior mean that the network was trained upon.
+
+    It is :func:`prior_mean` but for a linear part, which training fits once more to what the network leaves
+    (:func:`refitted`), and which then is no fit to the density any more.
+    """
+    first = {name.removeprefix(ALONE): a for name, a in model.prior_arrays.items() if name.startswith(ALONE)}
+    return prior_mean(system, replace(model, prior_arrays=first) if first else model)
+
+
+def refitted(model: TrainedModel, again: LinearBaseline) -> TrainedModel:
+    """The model with another linear part; the one before is kept for :func:`prior_alone`."""
+    before = {ALONE + name: array for name, array in model.prior_arrays.items()}
+    return replace(model, prior_arrays={**again.to_arrays(), **before})
 
 
 def prior_reach(model: TrainedModel) -> float:

@@ -183,6 +183,11 @@ def linear_prior(train: PointSet, validation: Sequence[PointSet]) -> LinearBasel
     )
 
 
+def without(points: PointSet, part: Callable[[NDArray[np.float32]], NDArray[np.floating]]) -> PointSet:
+    """The same points with the density less a part of it that is a function of the features."""
+    return replace(points, density=points.density - part(points.features))
+
+
 def effective_data(posterior: PosteriorConfig, labelled: Labelled, points: PointSet, spacing: float) -> float:
     """Number of data that the divergence is weighed against."""
     if posterior.effective_data == "points":

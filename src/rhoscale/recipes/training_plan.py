@@ -160,7 +160,7 @@ class TrainConfig:
         threads: Processor threads; a run repeats to the bit only with the same number. Narrow networks are slower with
             two than with one (2 x 2 x 64: twice, on a shared machine).
         compute_spacing: Of the grid on which the model is evaluated, Bohr; by default the coarsest one that loses at
-            most 0.04 % (L1 per electron) of any validation label.
+            most 0.045 % of validation labels (L1 per electron, mean).
         recalibrate: Whether to fit the recalibration on the validation snapshots.
         evaluation: How the finished model is judged.
         summary: One line for ``rhoscale models``.
