@@ -161,7 +161,21 @@ def test_draws_are_recorded_with_their_coverage(toy_model: Path, data: Path, tmp
     inside = np.mean([abs(cell.standardised_error or 0.0) <= 1 for cell in cells])
     assert found["coverage"]["snapshots"] == 3
     assert found["coverage"]["within_1"] == pytest.approx(inside)
-    assert "within one deviation" in markdown(cells)
+    assert "Draws: 3 snapshots" in markdown(cells)
+
+
+def test_corrected_energies_are_judged_by_a_tenth_of_their_correction(
+    toy_model: Path, data: Path, tmp_path: Path
+) -> None:
+    cells = run_study(open_study(study(toy_model, data, tmp_path, batches=("hot",))))
+    total = cells[0].errors["prediction"].total
+    off = [replace(c, errors={"prediction": replace(c.errors["prediction"], corrected=0.85 * total)}) for c in cells]
+    off[0] = replace(off[0], errors={"prediction": replace(off[0].errors["prediction"], corrected=-0.05 * total)})
+    assert off[0].corrected_error == pytest.approx(-np.sign(total) * 0.05 / 1.05 / 0.1)
+    found = summarise(off)["coverage_corrected"]
+    assert found["snapshots"] == 2
+    assert found["within_1"] == found["within_2"] == 0.5
+    assert "Corrected energies: 2 snapshots, 50 % within one standard deviation" in markdown(off)
 
 
 def test_tables_give_means_of_each_case_and_of_all(toy_model: Path, data: Path, tmp_path: Path) -> None:

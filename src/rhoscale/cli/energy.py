@@ -84,6 +84,8 @@ def _report_text(report: EnergyReport) -> str:
         f"electrons    {found.electrons_given:.4f} given, {expected:g} expected "
         f"({100 * (found.electrons_given / expected - 1):+.3f} %), rescaled",
         f"total        {found.corrected:.8f} Ha, {report.per_atom:.8f} Ha/atom (free energy, second order included)",
+        f"             standard deviation {found.deviation:.1e} Ha, {found.deviation / atoms:.1e} Ha/atom (for an "
+        f"error of the density)",
     ]
     known = {k: found.energies[k] for k in TERMS if k in found.energies}
     for term, value in {"Harris-Foulkes": found.energies["total"], **known}.items():

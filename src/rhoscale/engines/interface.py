@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoscale.engines.second_order import DEVIATION
 from rhoscale.errors import InputError
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import PseudopotentialIdentity, System
@@ -178,6 +179,11 @@ class Energies:
     def corrected(self) -> float:
         """Harris-Foulkes free energy and the estimate of what it lacks, Hartree for the whole cell."""
         return self.energies["total"] + self.energies["second_order"]
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of :attr:`corrected`, Hartree: a tenth of the estimate (docs/energies.md)."""
+        return DEVIATION * abs(self.energies["second_order"])
 
 
 class Continuation(Protocol):

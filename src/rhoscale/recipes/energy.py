@@ -149,6 +149,7 @@ class EnergyReport:
             **energies_to_dict(self.found),
             "corrected_hartree": self.found.corrected,
             "corrected_per_atom_hartree": self.per_atom,
+            "corrected_deviation_hartree": self.found.deviation,
             "per_atom_hartree": {name: value / atoms for name, value in self.found.energies.items()},
             "verdict": verdict,
             "spread": None if self.spread is None else self.spread.to_dict(),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rhoscale.engines.second_order import DEVIATION
 from rhoscale.errors import FormatError
 from rhoscale.postprocess.energy_errors import EnergyErrors
 from rhoscale.postprocess.energy_spread import EnergySpread
@@ -52,6 +53,14 @@ class CellEnergies:
             return None
         return self.spread.standardised(self.errors[PREDICTION].total * self.atoms)
 
+    @property
+    def corrected_error(self) -> float | None:
+        """Error of the prediction's corrected energy in standard deviations (``Energies.deviation``), if known."""
+        errors = self.errors[PREDICTION]
+        if errors.corrected is None or errors.corrected == errors.total:
+            return None
+        return errors.corrected / (DEVIATION * abs(errors.corrected - errors.total))
+
     def to_dict(self) -> dict[str, Any]:
         """The cell as plain values; energies in Hartree."""
         return {
@@ -63,12 +72,22 @@ class CellEnergies:
             "closure_per_atom": self.closure,
             "spread": None if self.spread is None else self.spread.to_dict(),
             "standardised_error": self.standardised_error,
+            "corrected_error": self.corrected_error,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CellEnergies:
         """Rebuild from :meth:`to_dict`."""
-        made = ("format", "case", "task", "errors", "closure_per_atom", "spread", "standardised_error")
+        made = (
+            "format",
+            "case",
+            "task",
+            "errors",
+            "closure_per_atom",
+            "spread",
+            "standardised_error",
+            "corrected_error",
+        )
         errors = {
             name: EnergyErrors(**{k: v for k, v in one.items() if k != "over_l1_squared"})
             for name, one in values["errors"].items()
@@ -108,7 +127,8 @@ def summarise(cells: Sequence[CellEnergies]) -> dict[str, Any]:
         cases["all"] = list(cells)
     return {
         "cases": {name: _case(mine) for name, mine in cases.items()},
-        "coverage": _coverage(cells),
+        "coverage": _coverage([c.standardised_error for c in cells]),
+        "coverage_corrected": _coverage([c.corrected_error for c in cells]),
         "closure_largest_per_atom": max((abs(c.closure) for c in cells if c.closure is not None), default=None),
         "cells": [c.to_dict() for c in cells],
     }
@@ -131,9 +151,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _coverage(cells: Sequence[CellEnergies]) -> dict[str, float] | None:
-    """Shares of snapshots whose energy error is within one and two standard deviations of the draws' mean."""
-    away = [abs(z) for cell in cells if (z := cell.standardised_error) is not None]
+def _coverage(errors: Sequence[float | None]) -> dict[str, float] | None:
+    """Shares of errors, given in standard deviations, that are within one and two of them."""
+    away = [abs(z) for z in errors if z is not None]
     if not away:
         return None
     shares = {f"within_{n}": float(np.mean([z <= n for z in away])) for n in (1, 2)}
@@ -162,6 +182,8 @@ def markdown(cells: Sequence[CellEnergies]) -> str:
         for density, errors in cell.errors.items():
             temperature = "" if kelvin is None else f"{kelvin:g}"
             lines.append(f"| {cell.task} | {temperature} | {density} | {_numbers(errors.to_dict())} |")
+    if found["coverage_corrected"] is not None:
+        lines += ["", f"Corrected energies: {_in_words(found['coverage_corrected'])}"]
     return "\n".join([*lines, *_draw_lines(cells, found)]) + "\n"
 
 
@@ -185,10 +207,11 @@ def _draw_lines(cells: Sequence[CellEnergies], found: Mapping[str, Any]) -> list
             f"| {cell.task} | {error:.2e} | {spread.mean / atoms:.2e} | {spread.deviation / atoms:.2e} | "
             f"{cell.standardised_error:.2f} |"
         )
-    share = found["coverage"]
-    lines += [
-        "",
-        f"{share['snapshots']} snapshots: {100 * share['within_1']:.0f} % within one deviation (68 % if Gaussian), "
-        f"{100 * share['within_2']:.0f} % within two (95 %).",
-    ]
-    return lines
+    return [*lines, "", f"Draws: {_in_words(found['coverage'])}"]
+
+
+def _in_words(share: Mapping[str, float]) -> str:
+    return (
+        f"{share['snapshots']} snapshots, {100 * share['within_1']:.0f} % within one standard deviation (68 % if "
+        f"Gaussian), {100 * share['within_2']:.0f} % within two (95 %)."
+    )
