@@ -14,7 +14,7 @@ from rhoscale.promolecule.sharp import SamplingLoss
 from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
 
-MOST_LOST = 4.5e-4  # L1 per electron, mean of the snapshots; the window of long axes takes up to 0.5e-4 more
+MOST_LOST = 4.5e-4  # L1 per electron, mean of the snapshots; with the window of long axes it stays below 5e-4
 SPACINGS = tuple(float(h) for h in np.round(np.arange(0.90, 0.24, -0.02), 2))
 FITTED = 12  # snapshots; two numbers of every ten thousand waves are fitted
 
