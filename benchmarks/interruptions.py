@@ -7,7 +7,8 @@
 Each way is the command that users give. ``kill``: SIGKILL when half of the tiles are done, then the same command again.
 ``workers``: three worker processes, of which two are killed, one at a third and one at half. ``disk``: everything on
 the disk that is given, whose free space is filled up when half of the tiles are done, then freed; use one that nobody
-else needs, for example a tmpfs. All files of fields, statistics and levels must be the same, byte for byte.
+else needs, for example a tmpfs. All files of fields, statistics and levels must be the same, byte for byte, as those of
+a run left alone, which may be there already (``--alone``, for example of ``benchmarks/scaling.py``).
 """
 
 from __future__ import annotations
@@ -124,13 +125,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--disk", type=Path, help="folder on a small disk that may be filled up")
+    parser.add_argument("--alone", type=Path, help="store of a finished run of the same structure and model")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
     def begin(out: Path, *more: str) -> subprocess.Popen[str]:
         return start(options.model, options.structure, out, *(more or ("--threads", str(options.threads))))
 
-    alone = options.folder / "alone.zarr"
+    alone = options.alone or options.folder / "alone.zarr"
     began = time.perf_counter()
     finished(begin(alone))
     print(f"left alone: {time.perf_counter() - began:.0f} s (less if it was there)", flush=True)
