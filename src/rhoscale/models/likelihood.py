@@ -14,7 +14,8 @@ def negative_log_likelihood(outputs: Tensor, targets: Tensor, beta: float = 0.0)
         -log P(rho_i | x_i, w) = 1/2 log sigma_i^2 + (f(x_i) - rho_i)^2 / (2 sigma_i^2)       (paper, eq. 5)
 
     With ``beta`` > 0 each term is multiplied by sigma_i^(2 beta) held constant, so that points believed noisy keep
-    their weight in the fit of the mean (Seitzer et al. 2022); 0 is eq. 5, 1 fits the mean by squared error.
+    their weight in the fit of the mean (Seitzer et al. 2022), over its mean, so that the data as a whole keep theirs
+    against a prior; 0 is eq. 5, 1 fits the mean by squared error.
 
     Args:
         outputs: Scaled density and log noise variance [n, 2].
@@ -23,7 +24,10 @@ def negative_log_likelihood(outputs: Tensor, targets: Tensor, beta: float = 0.0)
     """
     log_variance = log_noise_variance(outputs)
     terms = 0.5 * (log_variance + (outputs[:, 0] - targets) ** 2 * torch.exp(-log_variance))
-    return terms * torch.exp(beta * log_variance.detach()) if beta else terms
+    if not beta:
+        return terms
+    factors = torch.exp(beta * log_variance.detach())
+    return terms * (factors / factors.mean())
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
