@@ -278,13 +278,13 @@ def _refitted(model: TrainedModel, stage: _Stage) -> TrainedModel:
     """The linear part fitted again, to the densities less what the network adds.
 
     The likelihood weighs points by their noise, so its errors need not cancel; those of least squares are orthogonal
-    to every feature. It costs nothing in predictions: the sum of two linear parts is one.
+    to every feature. It costs nothing in predictions, where it takes the place of the first.
     """
-    left, validation = (
-        [data.without(points, model.predictor.residual) for points in sets]
-        for sets in ([stage.points], stage.validation_points)
-    )
-    return refitted(model, data.linear_prior(left[0], validation))
+
+    def left(points: PointSet) -> PointSet:
+        return data.without(points, model.predictor.residual)
+
+    return refitted(model, data.linear_prior(left(stage.points), [left(v) for v in stage.validation_points]))
 
 
 def _fingerprint(config: TrainConfig, stage: _Stage) -> str:
