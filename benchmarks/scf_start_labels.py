@@ -1,4 +1,4 @@
-"""Labels with a coarse k-mesh, cheap enough to study starts and energies: `python benchmarks/scf_start_labels.py OUT`.
+"""Labels with a coarse k-mesh, to study starts and energies: ``python benchmarks/scf_start_labels.py OUT``.
 
 All test and validation cells of data/al with up to 32 atoms, 2x2x2 shifted k-points, 15 to 30 core-seconds each; those
 that are there are kept. Then ``rhoscale study scf-start --model al-pbe --data OUT`` and ``rhoscale study energies``.

@@ -23,7 +23,7 @@ from rhoscale.engines.pbe import pbe_energy_density
 from rhoscale.refinement import FourierDensity, kinetic_energies
 
 FloatArray = NDArray[np.float64]
-DEVIATION = 0.1  # of the estimate of what an energy lacks, in units of itself: root mean square over thermal cells
+DEVIATION = 0.1  # of the estimate of what an energy lacks, in units of itself; 33 thermal cells: 0.075 rms
 DIFFERENCE = 1e-3  # of the density, in the second derivative of its exchange-correlation energy
 
 

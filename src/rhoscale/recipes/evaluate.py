@@ -76,7 +76,7 @@ class CaseErrors:
 
 
 def _summary(errors: Sequence[FieldErrors], energies: Sequence[float]) -> dict[str, float]:
-    """Errors of several snapshots in one line: means, the worst, and root mean squares; energies without sign."""
+    """Errors of several snapshots in one line: means, the worst, root mean squares; energies without sign, Ha/atom."""
     return {
         "l1_mean": float(np.mean([e.l1 for e in errors])),
         "l1_worst": max(e.l1 for e in errors),
