@@ -16,7 +16,7 @@ from rhoscale.datasets import store as store_module
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.errors import DatasetError, FormatError, InputError, OutputError, StructureError
 from rhoscale.formats import write_density_file
-from rhoscale.recipes.build import BuildConfig, plan_build
+from rhoscale.recipes.build_plan import BuildConfig, plan_build
 from rhoscale.recipes.calibration_report import draw_reports, refuse_picture
 from rhoscale.recipes.config import config_from
 from rhoscale.recipes.evaluate import test_records as records_to_judge

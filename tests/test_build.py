@@ -17,7 +17,9 @@ from rhoscale.ase_bridge import read_system, to_atoms
 from rhoscale.errors import FormatError, InputError, OutputError, StructureError
 from rhoscale.recipes import thermal_blocks
 from rhoscale.recipes.block_runs import thermal_blocks as run_blocks
-from rhoscale.recipes.build import SEAM_CELLS, BuildConfig, BuildReport, assemble, block_shape, build, plan_build
+from rhoscale.recipes.build import BuildReport, build
+from rhoscale.recipes.build_assembly import assemble
+from rhoscale.recipes.build_plan import SEAM_CELLS, BuildConfig, block_shape, plan_build
 from rhoscale.recipes.thermal_blocks import default_forces, thermal_block
 from rhoscale.structures.alloy import composition_counts, exact_composition
 from rhoscale.structures.bond_lengths import length_distribution, match_lengths, near_bonds, with_neighbours

@@ -9,7 +9,7 @@ import pytest
 
 from rhoscale.errors import FormatError
 from rhoscale.prediction.levels import write_levels
-from rhoscale.prediction.store import DEVIATION_UNIT
+from rhoscale.prediction.template import DEVIATION_UNIT
 from test_prediction import make_plan, predicted
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rhoscale.errors import InputError
 from rhoscale.grid import Grid
+from rhoscale.prediction.field import coarsest_grid
 from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction
-from rhoscale.recipes.field import compute_grid
 from rhoscale.system import System
 
 WORK = Workload(features=133, activations=600, halo=9.0)
@@ -127,7 +127,7 @@ def test_time_scales_with_points_and_workers_that_have_a_tile() -> None:
 
 def test_only_axes_that_are_transformed_get_lengths_that_suit_transforms() -> None:
     cell = np.diag([15.3, 89.1, 535.5])  # 22, 129 and 770 points at most 0.6955 apart
-    grid = compute_grid(cell, 0.6955)
+    grid = coarsest_grid(cell, 0.6955)
     assert grid.shape == (24, 130, 770)
     assert max(grid.spacings) <= 0.6955
-    assert compute_grid(cell / 2, 0.6955).shape == (12, 72, 386)
+    assert coarsest_grid(cell / 2, 0.6955).shape == (12, 72, 386)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rhoscale.errors import InputError
+
+if TYPE_CHECKING:
+    from rhoscale.recipes.build_plan import BuildConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +52,7 @@ def run(
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, compute nothing."),
 ) -> None:
     """Build a thermal supercell of any size from blocks of molecular dynamics; safe to interrupt."""
-    from rhoscale.recipes.build import BuildConfig, build, plan_build
+    from rhoscale.recipes.build_plan import BuildConfig
 
     config = BuildConfig(
         lattice=lattice,
@@ -70,6 +74,13 @@ def run(
         folder=folder,
         force=force,
     )
+    _build(config, dry_run=dry_run)
+
+
+def _build(config: BuildConfig, *, dry_run: bool) -> None:
+    from rhoscale.recipes.build import build
+    from rhoscale.recipes.build_plan import plan_build
+
     plan = plan_build(config)
     typer.echo(str(plan))
     if dry_run:
@@ -79,7 +90,7 @@ def run(
         report = build(config, progress=progress)
     if report.likeness is not None:
         typer.echo(str(report.likeness))
-    typer.echo(f"wrote {out} in {_duration(report.seconds)}: {report.system.formula}")
+    typer.echo(f"wrote {config.output} in {_duration(report.seconds)}: {report.system.formula}")
 
 
 def _fractions(text: str) -> dict[str, float]:

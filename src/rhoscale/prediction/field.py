@@ -16,6 +16,7 @@ from rhoscale.density import Density
 from rhoscale.errors import FormatError, InputError
 from rhoscale.grid import Grid, Shape
 from rhoscale.prediction.interpolation import (
+    LONGEST_PERIOD,
     SMALLEST_SIGMA,
     ReadBox,
     band_limited,
@@ -24,7 +25,8 @@ from rhoscale.prediction.interpolation import (
     periodic,
 )
 from rhoscale.prediction.sharp_part import SharpPart
-from rhoscale.prediction.store import DEVIATIONS, PredictionStore
+from rhoscale.prediction.store import PredictionStore
+from rhoscale.prediction.template import DEVIATIONS
 
 Float32Array = NDArray[np.float32]
 
@@ -211,3 +213,13 @@ def choose_grid(cell: NDArray[np.float64], shape: Sequence[int] | None, spacing:
             raise InputError(f"a grid needs three numbers of points; got {tuple(shape)}; give nx, ny and nz")
         return Grid(cell, (shape[0], shape[1], shape[2]))
     return None if spacing is None else Grid.from_spacing(cell, spacing)
+
+
+def coarsest_grid(cell: NDArray[np.float64], spacing: float) -> Grid:
+    """The coarsest grid of at most this spacing, Bohr, that a prediction is computed on.
+
+    Its counts suit fast Fourier transforms, but for those of axes longer than any that is transformed: they are even.
+    """
+    fast, coarsest = (Grid.from_spacing(cell, spacing, fast_fourier=choice).shape for choice in (True, False))
+    counts = [n if n <= LONGEST_PERIOD else m + m % 2 for n, m in zip(fast, coarsest, strict=True)]
+    return Grid(cell, (counts[0], counts[1], counts[2]))

@@ -11,7 +11,8 @@ from zarr.codecs import BloscCodec
 
 from rhoscale.grid import Shape
 from rhoscale.prediction.one_tile import round_to_step
-from rhoscale.prediction.store import DEVIATION_UNIT, PredictionStore
+from rhoscale.prediction.store import PredictionStore
+from rhoscale.prediction.template import DEVIATION_UNIT
 from rhoscale.prediction.tiles import Tile, cut
 
 Float32Array = NDArray[np.float32]

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from zarr.storage import MemoryStore
 
 from rhoscale import __version__
@@ -22,8 +21,7 @@ from rhoscale.grid import SMALLEST_SPACING, Grid, Shape
 from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import charge_factor
 from rhoscale.prediction.attempts import RETRIES, Predict
-from rhoscale.prediction.field import choose_grid
-from rhoscale.prediction.interpolation import LONGEST_PERIOD
+from rhoscale.prediction.field import choose_grid, coarsest_grid
 from rhoscale.prediction.levels import write_levels
 from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction, rounding_step
 from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
@@ -153,7 +151,7 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
     width = model.network.width * (model.network.layers + 2)
     return plan_prediction(
         system,
-        compute_grid(system.cell, model.compute_spacing),
+        coarsest_grid(system.cell, model.compute_spacing),
         Workload(features=2 * spec.size, activations=width + 4 * request.draws, halo=halo),
         model=model.name,
         model_hash=model_hash,
@@ -165,16 +163,6 @@ def plan_field(system: System, model: TrainedModel, model_hash: str, request: Re
         density_step=rounding_step(system.electrons(model.pseudopotentials) / system.volume),
         memory=request.memory,
     )
-
-
-def compute_grid(cell: NDArray[np.float64], spacing: float) -> Grid:
-    """The coarsest grid of at most this spacing, Bohr.
-
-    Its counts suit fast Fourier transforms, but for those of axes longer than any that is transformed: they are even.
-    """
-    fast, coarsest = (Grid.from_spacing(cell, spacing, fast_fourier=choice).shape for choice in (True, False))
-    counts = [n if n <= LONGEST_PERIOD else m + m % 2 for n, m in zip(fast, coarsest, strict=True)]
-    return Grid(cell, (counts[0], counts[1], counts[2]))
 
 
 def _refuse_too_fine(grid: Grid) -> None:
