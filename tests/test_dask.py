@@ -178,6 +178,19 @@ def test_the_command_takes_a_scheduler_for_threads(client: Client, toy_model: Pa
     assert bits[0] == bits[1]
 
 
+def test_python_takes_a_client_for_threads(client: Client, toy_model: Path, tmp_path: Path) -> None:
+    import rhoscale
+    from rhoscale.ase_bridge import to_atoms
+
+    atoms, model = to_atoms(thermal_aluminium(0)), rhoscale.load_model(toy_model)
+    for name, how in (("threads", {"threads": 1}), ("workers", {"client": client})):
+        rhoscale.predict_to_store(atoms, model, tmp_path / f"{name}.zarr", **how)
+    bits = [stored_bits(PredictionStore.open(tmp_path / f"{name}.zarr")) for name in ("threads", "workers")]
+    assert bits[0] == bits[1]
+    with pytest.raises(InputError, match="both threads 2 and a client are given"):
+        rhoscale.predict_to_store(atoms, model, tmp_path / "both.zarr", threads=2, client=client)
+
+
 def test_without_dask_the_command_says_what_to_install(
     tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ def predict_to_store(
     draws: int = DRAWS,
     seed: int = 0,
     threads: int | None = None,
+    client: Any = None,
     memory: float = GIB,
     force: bool = False,
     progress: Progress | None = None,
@@ -163,6 +165,7 @@ def predict_to_store(
         draws: Draws of the weights; 0: the spread to first order in the weights.
         seed: Of the draws.
         threads: Tiles at a time; by default all cores that may be used.
+        client: A ``distributed.Client``, whose workers then take the tiles; they must see ``path``.
         memory: Bytes that one worker may use.
         force: Replace an existing prediction.
         progress: Told the points done and the points of the compute grid.
@@ -174,13 +177,20 @@ def predict_to_store(
         OutputError: The store exists already, or the disk is too small or full.
     """
     place = Path(path)
+    if threads is not None and client is not None:
+        raise InputError(f"both threads {threads} and a client are given; expected one of them; leave one out")
     if place.suffix != ".zarr":
         raise OutputError(f"{place} is no name for a store; expected one that ends in .zarr; choose such a name")
     system = from_atoms(atoms)
     request = _request(shape, spacing, uncertainty, draws, seed, memory)
     plan = plan_field(system, model.trained, model.content_hash, request)
     store = open_or_create(place, plan, system, model.trained, force=force)
-    predict_field(plan, system, model.trained, store, threads=threads, progress=progress)
+    run = None
+    if client is not None:
+        from rhoscale.prediction.run_dask import run_dask
+
+        run = partial(run_dask, client=client)
+    predict_field(plan, system, model.trained, store, threads=threads, progress=progress, run=run)
     return StoredField(store, plan.output_grid)
 
 
