@@ -198,13 +198,16 @@ def test_the_dft_column_has_the_minimum_of_the_engine(tmp_path: Path, model: Tra
 def test_the_prediction_is_judged_by_the_energy_of_its_density(tmp_path: Path, model: TrainedModel) -> None:
     """The toy's energy of a wrong density is too low by the Hartree energy of what is wrong."""
     found = compute(tmp_path, model)
-    below = np.array(found.columns[DFT].energies) - np.array(found.columns[PREDICTION].energies)
+    alone = found.harris_foulkes[PREDICTION]
+    below = np.array(found.columns[DFT].energies) - np.array(alone.energies)
     assert (below > 1e-9).all()
     assert (below < 1e-2).all()
-    difference = found.differences(PREDICTION)
+    difference = found.differences(alone)
     assert difference is not None
     assert 0 < abs(difference[0]) < 0.2
-    assert found.differences(DFT) == (0.0, 0.0)
+    assert found.differences(found.columns[DFT]) == (0.0, 0.0)
+    # what the toy lacks it estimates exactly
+    assert found.columns[PREDICTION].energies == pytest.approx(found.columns[DFT].energies, abs=1e-12)
 
 
 def test_a_supercell_has_the_same_curve_as_its_cell(tmp_path: Path, model: TrainedModel) -> None:
@@ -269,7 +272,7 @@ def test_energies_that_no_curve_fits_are_kept_and_said(tmp_path: Path, model: Tr
     assert column.curve is None
     assert "expected a minimum between" in column.problem
     assert len(column.energies) == 5
-    assert found.differences(PREDICTION) is None
+    assert found.differences(found.columns[PREDICTION]) is None
 
 
 @pytest.mark.parametrize(
@@ -388,7 +391,7 @@ def test_aluminium_by_pw_x(tmp_path: Path) -> None:
     }
     assert errors[PROMOLECULE] > 1e-5
     assert errors[PREDICTION] < errors[PROMOLECULE] / 5
-    near, far = found.differences(PREDICTION), found.differences(PROMOLECULE)
+    near, far = found.differences(found.columns[PREDICTION]), found.differences(found.columns[PROMOLECULE])
     assert near is not None
     assert far is not None
     assert abs(near[0]) < abs(far[0]) / 5

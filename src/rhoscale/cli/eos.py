@@ -101,8 +101,13 @@ def _table(result: EosResult) -> Table:
         title=f"{result.config.crystal.formula}, model {result.model}, {settings.sampling}, {settings.smearing}",
         caption=_spread_text(result),
     )
-    facts = result.to_dict()["columns"]
-    for name, found in facts.items():
+    facts = result.to_dict()
+    rows = []
+    for name, found in facts["columns"].items():
+        rows.append((name, found))
+        if name in facts["harris_foulkes"]:
+            rows.append(("  Harris-Foulkes alone", facts["harris_foulkes"][name]))
+    for name, found in rows:
         if found.get("problem"):
             table.add_row(name, *["–"] * 7)
             continue

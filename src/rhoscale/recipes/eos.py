@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,9 @@ class EosResult:
         config: What was asked.
         settings: Of every DFT run, the same on all sides.
         model: Name of the model.
-        columns: ``prediction``, ``promolecule`` where its tables are known, ``DFT``.
+        columns: ``prediction``, ``promolecule`` where its tables are known, ``DFT``; of the first two what the
+            Harris-Foulkes energy lacks of the self-consistent one is estimated and added.
+        harris_foulkes: ``prediction`` and ``promolecule`` without that.
         draws: One column for each weight draw.
     """
 
@@ -108,6 +111,7 @@ class EosResult:
     settings: DFTSettings
     model: str
     columns: Mapping[str, EosColumn]
+    harris_foulkes: Mapping[str, EosColumn]
     draws: tuple[EosColumn, ...] = ()
 
     def lattice_parameter(self, column: EosColumn) -> float | None:
@@ -117,9 +121,9 @@ class EosResult:
         crystal = self.config.crystal
         return column.curve.lattice_parameter(self.config.lattice_parameter, crystal.volume / len(crystal))
 
-    def differences(self, name: str) -> tuple[float, float] | None:
+    def differences(self, mine: EosColumn) -> tuple[float, float] | None:
         """Lattice parameter (Bohr) and relative bulk modulus of a column minus those of DFT; None without a fit."""
-        mine, truth = self.columns[name], self.columns[DFT]
+        truth = self.columns[DFT]
         a, a_dft = self.lattice_parameter(mine), self.lattice_parameter(truth)
         if a is None or a_dft is None or mine.curve is None or truth.curve is None:
             return None
@@ -146,14 +150,14 @@ class EosResult:
             "strains": list(self.config.strains),
             "model": self.model,
             "settings": asdict(self.settings),
-            "columns": {name: self._column_dict(name) for name in self.columns},
+            "columns": {name: self._column_dict(column) for name, column in self.columns.items()},
+            "harris_foulkes": {name: self._column_dict(column) for name, column in self.harris_foulkes.items()},
             "spread": self.spread(),
             "draws": [{"energies_hartree": list(d.energies), **self._fit_dict(d)} for d in self.draws],
         }
 
-    def _column_dict(self, name: str) -> dict[str, Any]:
-        column = self.columns[name]
-        difference = self.differences(name) if name != DFT else None
+    def _column_dict(self, column: EosColumn) -> dict[str, Any]:
+        difference = self.differences(column) if column is not self.columns[DFT] else None
         return {
             "volumes_bohr3": list(column.volumes),
             "energies_hartree": list(column.energies),
@@ -187,9 +191,9 @@ def equation_of_state(
 ) -> EosResult:
     """Compute what is missing of all energies and fit each column; the same call goes on after an interruption.
 
-    Prediction and promolecule give the Harris-Foulkes energy of their density, DFT the self-consistent one, all with
-    the same k-points and the same cutoff. A weight draw is one set of weights for all strains; its energies follow
-    from the prediction's to second order.
+    Prediction and promolecule give the Harris-Foulkes energy of their density, with and without the estimate of what
+    it lacks, DFT the self-consistent one, all with the same k-points and the same cutoff. A weight draw is one set of
+    weights for all strains; its energies follow from the prediction's to second order.
 
     Args:
         config: Crystal, strains, folder.
@@ -205,30 +209,47 @@ def equation_of_state(
         OutputError: A result cannot be written.
     """
     single, cycles = EnergyRuns(config.output / "energies"), GroundStateRuns(config.output / "ground-states")
-    energies: dict[str, list[float]] = {}
-    seconds: dict[str, float] = {}
+    lines: dict[str, _Line] = defaultdict(_Line)
+    alone: dict[str, _Line] = defaultdict(_Line)
+    drawn = [_Line() for _ in range(config.draws)]
+    atoms, volumes = len(config.crystal), []
 
     def add(column: str, strain: float, total: float, cpu: float) -> None:
-        energies.setdefault(column, []).append(total / len(config.crystal))
-        seconds[column] = seconds.get(column, 0.0) + cpu
-        report(f"{column} at strain {strain:+.4f}: {total / len(config.crystal):.8f} Ha per atom, {cpu:.1f} core-s")
+        lines[column].add(total / atoms, cpu)
+        report(f"{column} at strain {strain:+.4f}: {total / atoms:.8f} Ha per atom, {cpu:.1f} core-s")
 
-    volumes = []
     for strain in config.strains:
         system = config.strained(strain)
         volumes.append(system.volume / len(system))
         fields = ModelFields.of(system, model)
         for column, density in _densities(fields, tables).items():
             found, _ = single.energies(engine, system, density)
-            add(column, strain, found.energies["total"], found.cpu_seconds)
+            add(column, strain, found.corrected, found.cpu_seconds)
+            alone[column].add(found.energies["total"] / atoms, found.cpu_seconds)
             if column == PREDICTION and config.draws:
-                for j, (difference, _) in enumerate(fields.drawn_energies(found.change, config.draws, config.seed)):
-                    add(_draw(j), strain, found.energies["total"] + difference, 0.0)
+                differences = fields.drawn_energies(found.change, config.draws, config.seed)
+                for line, (difference, _) in zip(drawn, differences, strict=True):
+                    line.add((found.corrected + difference) / atoms, 0.0)
         run = cycles.run(engine, system)
         add(DFT, strain, run.total, run.cpu_seconds)
-    fitted = {name: EosColumn.fitted(e, volumes, seconds[name]) for name, e in energies.items()}
-    drawn = tuple(fitted.pop(_draw(j)) for j in range(config.draws))
-    return EosResult(config, engine.settings, model.name, fitted, drawn)
+    columns, harris_foulkes = ({name: line.fitted(volumes) for name, line in of.items()} for of in (lines, alone))
+    draws = tuple(line.fitted(volumes) for line in drawn)
+    return EosResult(config, engine.settings, model.name, columns, harris_foulkes, draws)
+
+
+@dataclass
+class _Line:
+    """Energies of one kind as they come."""
+
+    energies: list[float] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+
+    def add(self, energy: float, cpu_seconds: float) -> None:
+        self.energies.append(energy)
+        self.cpu_seconds += cpu_seconds
+
+    def fitted(self, volumes: Sequence[float]) -> EosColumn:
+        return EosColumn.fitted(self.energies, volumes, self.cpu_seconds)
 
 
 def _densities(fields: ModelFields, tables: Mapping[str, AtomicDensityTable] | None) -> dict[str, FourierDensity]:
@@ -237,7 +258,3 @@ def _densities(fields: ModelFields, tables: Mapping[str, AtomicDensityTable] | N
         electrons = fields.system.electrons(fields.model.pseudopotentials)
         densities[PROMOLECULE] = promolecule_field(fields.system, tables, fields.whole_grid, electrons).fourier
     return densities
-
-
-def _draw(number: int) -> str:
-    return f"draw {number}"
