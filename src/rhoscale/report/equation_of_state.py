@@ -49,6 +49,7 @@ def draw_equation_of_state(file: BinaryIO, curves: Sequence[EnergyCurve], title:
     figure = Figure(figsize=(9.5, 4.0), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=10)
     left, right = figure.subplots(1, 2)
+    right.set_yscale("symlog", linthresh=1e-3)
     for number, (curve, marker) in enumerate(zip(curves, MARKERS, strict=False)):
         colour = f"C{number}"
         left.plot(curve.lengths, MILLI * (curve.energies - lowest), marker, color=colour, label=curve.label, mfc="none")
@@ -62,5 +63,4 @@ def draw_equation_of_state(file: BinaryIO, curves: Sequence[EnergyCurve], title:
     left.legend()
     right.axhline(0.0, color="black", linewidth=0.7)
     right.set(xlabel="lattice parameter (Bohr)", ylabel=f"energy − {reference.label} (mHa/atom)")
-    right.set_yscale("symlog", linthresh=1e-3)
     figure.savefig(file, format="png")
