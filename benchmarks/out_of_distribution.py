@@ -4,13 +4,15 @@
         --batch test-32 --batch test-vacancy-32 --batch test-strain-32
 
 ``--refit calibration-32`` first measures range and recalibration anew, on those held-out batches and the training
-snapshots that the model's card names (for models from before the leverage).
+snapshots that the model's card names (for models from before the leverage). A model with leverage is also shown
+without that term.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,9 @@ def main() -> None:
     models = {"as it is": model}
     if options.refit:
         models["refitted"] = refitted(model, store, options.refit)
+    latest = [*models.values()][-1]
+    if latest.recalibration is not None and latest.recalibration.leverage > 0:
+        models["without its leverage"] = replace(latest, recalibration=replace(latest.recalibration, leverage=0.0))
     for name, one in models.items():
         print(f"\n{model.name}, {name}: {one.recalibration}")
         cases = evaluate(one, store, EvaluationConfig(tuple(options.batch), points=options.points))

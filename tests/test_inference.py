@@ -31,6 +31,7 @@ from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.prior import prior_mean
 from rhoscale.uncertainty import LayerSpread, Recalibration, linearised_variance, variance_factors
 from rhoscale.uncertainty.leverage import Leverage
+from rhoscale.uncertainty.recalibration import excess_leverage
 from toy_model import thermal_aluminium
 
 PRECISIONS = [False, pytest.param(True, marks=pytest.mark.skipif(not has_bfloat16(), reason="no AVX512-BF16"))]
@@ -346,9 +347,10 @@ def test_a_recalibration_with_leverage_widens_what_is_far_alike_by_both_ways(
     wide = replace(model, leverage=leverage, recalibration=Recalibration(1.0, 1.0, 0.0, 1e-4))
     plain = replace(model, recalibration=Recalibration(1.0, 1.0, 0.0)).estimate(features, prior)
     found = wide.estimate(features, prior)
-    expected = np.hypot(plain.epistemic, 1e-4 * leverage(features))
+    added = 1e-4 * excess_leverage(leverage(features))
     assert (found.epistemic > 1.5 * plain.epistemic).any()
-    np.testing.assert_allclose(found.epistemic, expected, rtol=0.05)
+    # bfloat16 moves what lies at the edge of training across it
+    np.testing.assert_allclose(found.epistemic, np.hypot(plain.epistemic, added), rtol=0.05, atol=2e-5)
     raw = replace(model, recalibration=None).uncertainty(features, prior, draws=4)
     drawn = wide.uncertainty(features, prior, draws=4)
-    np.testing.assert_allclose(drawn.epistemic, np.hypot(raw.epistemic, 1e-4 * leverage(features)), rtol=1e-4)
+    np.testing.assert_allclose(drawn.epistemic, np.hypot(raw.epistemic, added), rtol=1e-4)

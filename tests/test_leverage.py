@@ -19,8 +19,9 @@ from rhoscale.recipes.public import Model
 from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
-from rhoscale.uncertainty import Recalibration, fit_recalibration
+from rhoscale.uncertainty import Recalibration, Uncertainty, fit_recalibration
 from rhoscale.uncertainty.leverage import DIRECTIONS, SHARE, SHRINKAGE, Leverage
+from rhoscale.uncertainty.recalibration import excess_leverage
 from toy_model import thermal_aluminium, toy_snapshot
 
 RNG = np.random.default_rng(0)
@@ -94,7 +95,7 @@ def test_features_of_another_descriptor_are_refused() -> None:
 def test_recalibration_leaves_the_noise_to_itself_where_the_leverage_explains_the_rest() -> None:
     rng = np.random.default_rng(1)
     aleatoric, epistemic, leverage = rng.uniform(1, 2, 50_000), rng.exponential(0.5, 50_000), rng.exponential(1, 50_000)
-    true = np.sqrt((0.9 * aleatoric) ** 2 + (1.5 * epistemic) ** 2 + (0.8 * leverage) ** 2)
+    true = np.sqrt((0.9 * aleatoric) ** 2 + (1.5 * epistemic) ** 2 + 0.8**2 * np.maximum(leverage**2 - 1, 0))
     errors = true * rng.standard_normal(50_000)
     found = fit_recalibration(errors, aleatoric, epistemic, leverage, 0.8)
     assert (found.floor, found.leverage) == (0.0, 0.8)
@@ -103,7 +104,10 @@ def test_recalibration_leaves_the_noise_to_itself_where_the_leverage_explains_th
     without = fit_recalibration(errors, aleatoric, epistemic)
     far = leverage > 4
     shares = []
-    for factors, spread in ((found, found.leverage * leverage), (without, np.full(50_000, without.floor))):
+    for factors, spread in (
+        (found, found.leverage * excess_leverage(leverage)),
+        (without, np.full(50_000, without.floor)),
+    ):
         sigma = np.sqrt((factors.aleatoric * aleatoric) ** 2 + (factors.epistemic * epistemic) ** 2 + spread**2)
         shares.append(coverage(errors[far], sigma[far])[0.95])
     assert shares[0] == pytest.approx(0.95, abs=0.02)
@@ -112,7 +116,16 @@ def test_recalibration_leaves_the_noise_to_itself_where_the_leverage_explains_th
 
 def test_recalibrations_written_before_the_leverage_are_still_read() -> None:
     old = {"aleatoric": 1.1, "epistemic": 2.0, "floor": 1e-5}
-    assert Recalibration.from_dict(old) == Recalibration(1.1, 2.0, 1e-5, 0.0)
+    assert Recalibration.from_dict(old) == Recalibration(1.1, 2.0, 1e-5, 0.0, 0.0)
+
+
+def test_what_lies_within_training_adds_nothing_and_what_lies_far_the_whole_leverage() -> None:
+    raw = Uncertainty(*(np.full(4, value, dtype=np.float32) for value in (0.1, 3e-4, 1e-4, 0.0)))
+    leverage = np.array([0.2, 1.0, 2.0, 100.0], dtype=np.float32)
+    added = np.square(Recalibration(leverage=1e-4)(raw, leverage).epistemic) - np.square(raw.epistemic)
+    np.testing.assert_allclose(added, np.array([0.0, 0.0, 3.0, 9999.0]) * 1e-8, rtol=1e-5, atol=1e-14)
+    before = Recalibration(leverage=1e-4, beyond=0.0)(raw, leverage)
+    np.testing.assert_allclose(before.epistemic, np.hypot(raw.epistemic, 1e-4 * leverage), rtol=1e-6)
 
 
 def _record(number: int, kind: str, temperature: float) -> Record:
@@ -152,17 +165,19 @@ def test_a_model_with_leverage_comes_back_the_same_and_a_swapped_range_is_refuse
     assert 'format = "rhoscale-model-1"' in (toy_model / "card.toml").read_text()
     known = feature_range(plain, training)
     model = replace(plain, leverage=known.leverage, recalibration=Recalibration(1.0, 1.0, 0.0, 1e-4))
+    before = replace(model, recalibration=replace(model.recalibration, beyond=0.0))
+    assert 'format = "rhoscale-model-2"' in (save_trained(before, tmp_path / "old") / "card.toml").read_text()
     folder = save_trained(model, tmp_path / "model")
-    assert 'format = "rhoscale-model-2"' in (folder / "card.toml").read_text()
+    assert 'format = "rhoscale-model-4"' in (folder / "card.toml").read_text()
     again = load_trained(folder)
     assert again.recalibration == model.recalibration
     assert again.leverage is not None
     features = np.abs(np.random.default_rng(2).normal(5, 2, (100, plain.network.inputs))).astype(np.float32)
     np.testing.assert_array_equal(again.leverage(features), known.leverage(features))
     raised, before = (m.uncertainty(features, draws=4) for m in (again, plain))
-    expected = np.hypot(before.epistemic, 1e-4 * known.leverage(features))
-    np.testing.assert_allclose(raised.epistemic, expected, rtol=1e-5)
-    assert (raised.epistemic > before.epistemic).all()
+    excess = excess_leverage(known.leverage(features))
+    np.testing.assert_allclose(raised.epistemic, np.hypot(before.epistemic, 1e-4 * excess), rtol=1e-5)
+    assert (raised.epistemic > before.epistemic).any()
     np.testing.assert_allclose(raised.total**2, raised.aleatoric**2 + raised.epistemic**2, rtol=1e-4)
     other = replace(model, leverage=Leverage(known.leverage.centre + 1, known.leverage.whitening))
     wrong = save_trained(other, tmp_path / "other")

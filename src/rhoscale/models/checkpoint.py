@@ -32,7 +32,8 @@ from rhoscale.uncertainty.leverage import Leverage
 FORMAT = "rhoscale-model-1"
 FORMAT_WITH_LEVERAGE = "rhoscale-model-2"  # one table and two arrays more
 FORMAT_WITH_SHARP = "rhoscale-model-3"  # a table and an array of each element more
-FORMATS = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP)
+FORMAT_WITH_EXCESS = "rhoscale-model-4"  # leverage counts beyond that of training alone
+FORMATS = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP, FORMAT_WITH_EXCESS)
 CARD = "card.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -100,6 +101,9 @@ def load_trained(path: str | Path) -> TrainedModel:
 
 
 def _format(model: TrainedModel) -> str:
+    used = model.recalibration
+    if used is not None and used.leverage > 0 and used.beyond > 0:
+        return FORMAT_WITH_EXCESS
     if model.sharp:
         return FORMAT_WITH_SHARP
     return FORMAT if model.leverage is None else FORMAT_WITH_LEVERAGE

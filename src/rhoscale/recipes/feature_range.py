@@ -15,6 +15,7 @@ from rhoscale.grid import Grid
 from rhoscale.models import TrainedModel
 from rhoscale.recipes.training_data import Labelled
 from rhoscale.uncertainty.leverage import Leverage
+from rhoscale.uncertainty.recalibration import excess_leverage
 
 POINTS = 4096  # of a snapshot
 QUANTILE = 0.99
@@ -28,8 +29,8 @@ class FeatureRange:
         leverage: h of any features.
         quantile: h that a hundredth of the training points exceeds.
         share: Largest share of points of one training snapshot that exceed it.
-        scale: l, the deviation at h = 1 of what the linear part leaves out, electrons per Bohr^3; 0 where the model has
-            no linear prior mean or the training snapshots are all of one kind.
+        scale: l, of what the linear part leaves out, for each unit of leverage far from training, electrons per Bohr^3;
+            0 where the model has no linear prior mean or the training snapshots are all of one kind.
     """
 
     leverage: Leverage
@@ -52,10 +53,11 @@ def feature_range(model: TrainedModel, training: Labelled, *, seed: int = 0) -> 
 
     The linear part leaves out terms of second order in the features. As a Gaussian process with the polynomial kernel
     k(x, x') = l^2 ((x - m)^T (C + lambda D)^-1 (x' - m) / tr)^2 they have the deviation l h(x): quadratic in the
-    distance from training, while the posterior variance of the linear model itself grows with h only. The scale is
-    measured on training snapshots that a linear fit has not seen: all of one temperature, kind or formula in turn, and
+    distance from training, while the posterior variance of the linear model itself grows with h only. At h = 1, where
+    training is, the noise holds them already. The scale is measured on training snapshots that a linear fit has not
+    seen: all of one temperature, kind or formula in turn, and
 
-        l^2 = sum_folds sum_i (error_without^2 - error_with^2) / sum_folds sum_i h_without^2.
+        l^2 = sum_folds sum_i (error_without^2 - error_with^2) / sum_folds sum_i max(0, h_without^2 - 1).
     """
     samples = _samples(model, training, seed)
     total = _sum([s.equations for s in samples])
@@ -105,7 +107,7 @@ def _scale(
             unseen = np.square(without.predict(sample.features) - sample.density)
             seen = np.square(with_all.predict(sample.features) - sample.density)
             excess += float(np.sum(unseen - seen))
-            squares += float(np.sum(np.square(leverage(sample.features), dtype=np.float64)))
+            squares += float(np.sum(np.square(excess_leverage(leverage(sample.features)), dtype=np.float64)))
     return float(np.sqrt(max(0.0, excess) / squares)) if squares > 0 else 0.0
 
 

@@ -19,33 +19,36 @@ Numbers = NDArray[np.floating]
 class Recalibration:
     """Two factors and one of two scales,
 
-        sigma_al'^2 = (a sigma_al)^2 + f^2,    sigma_ep'^2 = (e sigma_ep)^2 + (l h)^2,
+        sigma_al'^2 = (a sigma_al)^2 + f^2,    sigma_ep'^2 = (e sigma_ep)^2 + l^2 max(0, h^2 - b^2),
 
     where h is the leverage of the features (1 on average in training). Models that know it have f = 0, others l = 0.
+    Up to the leverage b the noise has seen in training what the linear part leaves out, and holds it already.
 
     Attributes:
         aleatoric: Factor a on the noise.
         epistemic: Factor e on the spread of the draws.
         floor: Noise f below which no point is trusted, electrons per Bohr^3.
-        leverage: Deviation l that a point of mean leverage has because the linear part leaves out its second order,
-            electrons per Bohr^3.
+        leverage: l, at leverages far above b the deviation for each unit of leverage, because the linear part leaves
+            out its second order, electrons per Bohr^3.
+        beyond: b; 1, and 0 in models of before.
     """
 
     aleatoric: float = 1.0
     epistemic: float = 1.0
     floor: float = 0.0
     leverage: float = 0.0
+    beyond: float = 1.0
 
     def noise(self, aleatoric: NDArray[np.float32]) -> NDArray[np.float32]:
         """Apply the first line to predicted noise, electrons per Bohr^3."""
         return np.asarray(np.hypot(np.float32(self.aleatoric) * aleatoric, np.float32(self.floor)))
 
     def __call__(self, raw: Uncertainty, leverage: NDArray[np.float32] | None = None) -> Uncertainty:
-        """Apply both lines at points of a leverage [n]; without it l h is left out. The mean stays."""
+        """Apply both lines at points of a leverage [n]; without it l is left out. The mean stays."""
         noise = self.noise(raw.aleatoric)
         spread = np.float32(self.epistemic) * raw.epistemic
         if leverage is not None:
-            spread = np.hypot(spread, np.float32(self.leverage) * leverage)
+            spread = np.hypot(spread, np.float32(self.leverage) * excess_leverage(leverage, self.beyond))
         return Uncertainty(raw.mean, noise, spread, np.hypot(noise, spread))
 
     def to_dict(self) -> dict[str, float]:
@@ -55,13 +58,19 @@ class Recalibration:
             "epistemic": self.epistemic,
             "floor": self.floor,
             "leverage": self.leverage,
+            "beyond": self.beyond,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> Recalibration:
-        """Rebuild from :meth:`to_dict`; without ``leverage`` it is 0."""
-        known = {"leverage": 0.0, **values}
-        return cls(*(float(known[name]) for name in ("aleatoric", "epistemic", "floor", "leverage")))
+        """Rebuild from :meth:`to_dict`; without ``leverage`` or ``beyond`` these are 0."""
+        known = {"leverage": 0.0, "beyond": 0.0, **values}
+        return cls(*(float(known[name]) for name in ("aleatoric", "epistemic", "floor", "leverage", "beyond")))
+
+
+def excess_leverage(leverage: NDArray[np.float32], beyond: float = 1.0) -> NDArray[np.float32]:
+    """sqrt(max(0, h^2 - b^2)) at points of a leverage [n]."""
+    return np.asarray(np.sqrt(np.maximum(np.square(leverage) - np.float32(beyond**2), np.float32(0.0))))
 
 
 def fit_recalibration(
@@ -69,7 +78,7 @@ def fit_recalibration(
 ) -> Recalibration:
     """Choose the numbers that make held-out errors most likely.
 
-        maximise  sum_i log N(error_i | 0, a^2 al_i^2 + e^2 ep_i^2 + l^2 h_i^2 + f^2),    e >= 1
+        maximise  sum_i log N(error_i | 0, a^2 al_i^2 + e^2 ep_i^2 + l^2 max(0, h_i^2 - 1) + f^2),    e >= 1
 
     over a, e and f or, where the leverage has a scale l, over a and e with f = 0. On trajectories like the training
     ones the noise explains nearly everything, and an unbounded fit would switch the epistemic part off (measured: e =
@@ -85,7 +94,7 @@ def fit_recalibration(
     Raises:
         InputError: Fewer than ten errors, or values that are not finite.
     """
-    far = np.zeros(np.shape(errors)) if leverage is None else scale * np.asarray(leverage, dtype=np.float64)
+    far = np.zeros(np.shape(errors)) if leverage is None else scale * excess_leverage(np.asarray(leverage))
     stacked = np.stack([np.asarray(errors), np.asarray(aleatoric), np.asarray(epistemic), far]).astype(np.float64)
     if stacked.ndim != 2 or stacked.shape[1] < 10 or not np.isfinite(stacked).all():
         raise InputError(
