@@ -17,7 +17,7 @@ from rhoscale.metrics.regions import nearest_atom, regions
 from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import rescale_to_charge
 from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid
-from rhoscale.recipes.prior import prior_alone, prior_mean
+from rhoscale.recipes.prior import prior_alone, prior_mean, was_refitted
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.uncertainty import Uncertainty
@@ -89,7 +89,7 @@ def judge_snapshot(
     if points is not None and points < grid.size:
         chosen = np.sort(np.random.default_rng(seed).choice(grid.size, points, replace=False))
     part = None if prior is None else prior[chosen]
-    alone = prior_alone(snapshot.system, model)(positions, features)
+    alone = prior_alone(snapshot.system, model)(positions, features) if was_refitted(model) else prior
     fields = {} if alone is None else {"prior_mean": Density(grid, alone.reshape(grid.shape))}
     if tables is not None:
         fields["promolecule"] = promolecule_on_grid(snapshot.system, tables, grid)

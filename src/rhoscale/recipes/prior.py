@@ -44,11 +44,15 @@ def prior_mean(system: System | Cluster, model: TrainedModel) -> PriorMean:
     )
 
 
+def was_refitted(model: TrainedModel) -> bool:
+    """Whether the linear part of the model is not the one that its network was trained upon (:func:`refitted`)."""
+    return any(name.startswith(ALONE) for name in model.prior_arrays)
+
+
 def prior_alone(system: System | Cluster, model: TrainedModel) -> PriorMean:
     """What stands for the model without its network: the prior mean that the network was trained upon.
 
-    It is :func:`prior_mean` but for a linear part, which training fits once more to what the network leaves
-    (:func:`refitted`), and which then is no fit to the density any more.
+    It is :func:`prior_mean` but for a linear part that :func:`was_refitted`, which is no fit to the density any more.
     """
     first = {name.removeprefix(ALONE): a for name, a in model.prior_arrays.items() if name.startswith(ALONE)}
     return prior_mean(system, replace(model, prior_arrays=first) if first else model)
