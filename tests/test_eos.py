@@ -314,13 +314,16 @@ def test_the_command_writes_numbers_and_a_picture(
     printed = json.loads(capsys.readouterr().out)
     kept = json.loads((out / "eos.json").read_text())
     assert kept["columns"] == printed["columns"]
+    assert kept["harris_foulkes"]["prediction"]["energies_hartree"] != kept["columns"]["prediction"]["energies_hartree"]
     dft = printed["columns"]["DFT"]
     assert dft["lattice_parameter_angstrom"] == pytest.approx(dft["lattice_parameter_bohr"] * 0.529177210903)
     assert (out / "eos.png").read_bytes().startswith(b"\x89PNG")
     assert call(monkeypatch, *rest, "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["self_consistent_runs"] == 0
     assert call(monkeypatch, *rest) == 0
-    assert f"{dft['bulk_modulus_gpa']:.3f}" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert f"{dft['bulk_modulus_gpa']:.3f}" in table
+    assert "Harris-Foulkes alone" in table
 
 
 def test_a_structure_file_gives_the_same_crystal(tmp_path: Path, folder: Path) -> None:
