@@ -191,6 +191,7 @@ def test_python_takes_a_client_for_threads(client: Client, toy_model: Path, tmp_
         rhoscale.predict_to_store(atoms, model, tmp_path / "both.zarr", threads=2, client=client)
     with pytest.raises(InputError, match=r"expected a distributed\.Client"):
         rhoscale.predict_to_store(atoms, model, tmp_path / "none.zarr", client="tcp://10.0.0.1:8786")
+    assert not (tmp_path / "none.zarr").exists()
 
 
 def test_without_dask_the_command_says_what_to_install(

@@ -20,8 +20,7 @@ from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.uncertainty import Recalibration, Uncertainty, fit_recalibration
-from rhoscale.uncertainty.leverage import DIRECTIONS, SHARE, SHRINKAGE, Leverage
-from rhoscale.uncertainty.recalibration import excess_leverage
+from rhoscale.uncertainty.leverage import DIRECTIONS, SHARE, SHRINKAGE, Leverage, excess_leverage
 from toy_model import thermal_aluminium, toy_snapshot
 
 RNG = np.random.default_rng(0)

@@ -48,12 +48,10 @@ def run_dask(
         progress: Told the points done and the points of the whole grid.
 
     Raises:
-        InputError: The store is in memory, where no other process sees it, or ``client`` is none.
+        InputError: The store is in memory, where no other process sees it.
         RhoscaleError: A tile was refused or cannot be written.
         TileError: A tile failed for another reason, or its workers died, again and again.
     """
-    if not isinstance(client, Client):
-        raise InputError(f"the client is {client!r}; expected a distributed.Client; make one with Client(address)")
     if store.location is None:
         raise InputError("the store is in this process's memory; expected a folder that all workers see; give a path")
     written = store.statistics()[:, 0]
@@ -73,6 +71,17 @@ def run_dask(
             _start(client, work, waiting, tiles, finished)
     finally:
         client.cancel([*finished.futures, work])
+
+
+def on_workers(client: Client) -> partial[None]:
+    """:func:`run_dask` with the workers of a client, to be given a plan.
+
+    Raises:
+        InputError: It is no client.
+    """
+    if not isinstance(client, Client):
+        raise InputError(f"the client is {client!r}; expected a distributed.Client; make one with Client(address)")
+    return partial(run_dask, client=client)
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.grid import Grid
 from rhoscale.models import TrainedModel
 from rhoscale.recipes.training_data import Labelled
-from rhoscale.uncertainty.leverage import Leverage
-from rhoscale.uncertainty.recalibration import excess_leverage
+from rhoscale.uncertainty.leverage import Leverage, excess_leverage
 
 POINTS = 4096  # of a snapshot
 QUANTILE = 0.99

@@ -167,14 +167,14 @@ def _runner(config: PredictConfig) -> Iterator[Run]:
         yield partial(run_local, threads=config.threads or usable_cores())
         return
     try:
-        from rhoscale.prediction.run_dask import connect, run_dask
+        from rhoscale.prediction.run_dask import connect, on_workers
     except ImportError as error:
         raise InputError(
             f"workers and schedulers need Dask ({error}); expected it to be installed; "
             f'use `pip install "rhoscale[dask]"`, or --threads, which needs nothing'
         ) from error
     with connect(config.workers, config.scheduler) as client:
-        yield partial(run_dask, client=client)
+        yield on_workers(client)
 
 
 def read_structure(path: Path, elements: Sequence[str] | None = None) -> System:

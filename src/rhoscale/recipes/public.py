@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,17 +178,17 @@ def predict_to_store(
     place = Path(path)
     if threads is not None and client is not None:
         raise InputError(f"both threads {threads} and a client are given; expected one of them; leave one out")
+    run = None
+    if client is not None:
+        from rhoscale.prediction.run_dask import on_workers
+
+        run = on_workers(client)
     if place.suffix != ".zarr":
         raise OutputError(f"{place} is no name for a store; expected one that ends in .zarr; choose such a name")
     system = from_atoms(atoms)
     request = _request(shape, spacing, uncertainty, draws, seed, memory)
     plan = plan_field(system, model.trained, model.content_hash, request)
     store = open_or_create(place, plan, system, model.trained, force=force)
-    run = None
-    if client is not None:
-        from rhoscale.prediction.run_dask import run_dask
-
-        run = partial(run_dask, client=client)
     predict_field(plan, system, model.trained, store, threads=threads, progress=progress, run=run)
     return StoredField(store, plan.output_grid)
 

@@ -90,3 +90,13 @@ class Leverage:
                 f"[features] and [features, directions]; copy the whole model again"
             )
         return cls(centre, whitening)
+
+
+def excess_leverage(leverage: NDArray[np.floating], beyond: float = 1.0) -> FloatArray:
+    """How far a leverage h lies beyond that of training, sqrt(max(0, h^2 - b^2)), no unit.
+
+    Args:
+        leverage: h [n].
+        beyond: b, up to which it counts as that of training.
+    """
+    return np.asarray(np.sqrt(np.maximum(np.square(leverage) - np.float32(beyond**2), np.float32(0.0))))

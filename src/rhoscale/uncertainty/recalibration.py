@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from rhoscale.errors import InputError
 from rhoscale.uncertainty.decomposition import Uncertainty
+from rhoscale.uncertainty.leverage import excess_leverage
 
 Numbers = NDArray[np.floating]
 
@@ -66,11 +67,6 @@ class Recalibration:
         """Rebuild from :meth:`to_dict`; without ``leverage`` or ``beyond`` these are 0."""
         known = {"leverage": 0.0, "beyond": 0.0, **values}
         return cls(*(float(known[name]) for name in ("aleatoric", "epistemic", "floor", "leverage", "beyond")))
-
-
-def excess_leverage(leverage: NDArray[np.float32], beyond: float = 1.0) -> NDArray[np.float32]:
-    """sqrt(max(0, h^2 - b^2)) at points of a leverage [n]."""
-    return np.asarray(np.sqrt(np.maximum(np.square(leverage) - np.float32(beyond**2), np.float32(0.0))))
 
 
 def fit_recalibration(
