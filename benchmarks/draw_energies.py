@@ -32,7 +32,7 @@ def main() -> None:
     engine = asked.make(system, settings, model.pseudopotentials, options.model)
     fields = ModelFields.of(system, model)
     here = engine.energies_from_density(system, fields.prediction.fourier)
-    estimates = fields.drawn_energies(here.change, options.draws, 0)
+    estimates = fields.drawn_energies(here, options.draws, 0)
     for (estimate, _), drawn in zip(estimates, fields.drawn(options.draws, 0), strict=True):
         there = engine.energies_from_density(system, drawn.fourier)
         true = there.energies["total"] - here.energies["total"]

@@ -13,7 +13,7 @@ from rhoscale.cli.app import app
 from rhoscale.engines.available import ENGINES, EngineStatus, find_engines, make_engine
 from rhoscale.engines.interface import DFTSettings, Engine, GroundState
 from rhoscale.engines.pseudopotentials import gth_pseudopotential
-from rhoscale.engines.second_order import energy_difference
+from rhoscale.engines.second_order import energy_difference, second_order_energy
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import EngineError, InputError, StructureError
 from rhoscale.refinement import FourierDensity, kinetic_energies
@@ -48,6 +48,13 @@ def cubic_aluminium(seed: int = 0) -> System:
     positions = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]) * HALF
     shifts = np.random.default_rng(seed).normal(0, 0.2, (4, 3))
     return System(np.diag([7.65, 7.7, 7.6]), positions + shifts, np.array(["Al"] * 4))
+
+
+def cubic_silicon(seed: int) -> System:
+    face = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
+    positions = 10.33 * np.vstack([face, face + 0.25])
+    shifts = np.random.default_rng(seed).normal(0, 0.2, (8, 3))
+    return System(10.33 * np.eye(3), positions + shifts, np.array(["Si"] * 8))
 
 
 @every_engine
@@ -200,6 +207,21 @@ def test_harris_foulkes_error_is_of_second_order_in_the_density_error(name: str,
     assert abs(errors[0]) > 1e-6
     assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.1)
     assert max(np.abs(corrected) / np.abs(errors)) < 0.3  # what the response of an electron gas leaves, even of 4 atoms
+
+
+@pytest.mark.dft
+def test_the_gap_of_a_semiconductor_enters_the_estimate_of_what_an_energy_lacks(tmp_path: Path) -> None:
+    settings = replace(TIGHT, cutoff=3.0, kmesh=(2, 2, 2), kshift=(1, 1, 1), width=0.02, density_cutoff=12.0)
+    engine = make_engine(usable("pw.x"), settings, {"Si": gth_pseudopotential("Si")}, scratch=tmp_path)
+    state, wrong = engine.ground_state(cubic_silicon(0)), engine.ground_state(cubic_silicon(1)).density
+    part = state.density.coefficients + 0.05 * (wrong.coefficients - state.density.coefficients)
+    given = engine.energies_from_density(state.system, replace(state.density, coefficients=part))
+    error = given.energies["total"] - state.energies["total"]
+    left = abs(error + given.energies["second_order"])
+    left_by_a_metal = abs(error + second_order_energy(given.change, 32.0))
+    assert 0.02 < given.gap < 0.12
+    assert left < 0.15 * abs(error)
+    assert left < 0.7 * left_by_a_metal
 
 
 @pytest.mark.dft

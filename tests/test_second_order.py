@@ -1,4 +1,4 @@
-"""What the Harris-Foulkes energy lacks: limits of the electron gas, and sums over waves."""
+"""What the Harris-Foulkes energy lacks: sums over waves."""
 
 from __future__ import annotations
 
@@ -8,44 +8,12 @@ import numpy as np
 import pytest
 
 from rhoscale.density import Density
-from rhoscale.engines.second_order import (
-    bare_interaction,
-    energy_difference,
-    energy_of_error,
-    exchange_correlation_kernel,
-    lindhard_response,
-    screened_interaction,
-    second_order_energy,
-)
+from rhoscale.engines.response import bare_interaction, density_response, screened_interaction
+from rhoscale.engines.second_order import LOCAL_FIELDS, energy_difference, energy_of_error, second_order_energy
 from rhoscale.grid import Grid
 from rhoscale.refinement import FourierDensity, kinetic_energies
 
 DENSITY = 0.0268  # aluminium
-FERMI = (3 * np.pi**2 * DENSITY) ** (1 / 3)
-STATES = FERMI / np.pi**2  # at the Fermi level, per volume and Hartree
-
-
-def test_long_waves_are_screened_by_the_states_at_the_fermi_level() -> None:
-    assert lindhard_response(np.array([1e-3]), DENSITY)[0] == pytest.approx(-STATES, rel=1e-5)
-    assert screened_interaction(np.array([1e-3]), DENSITY)[0] == pytest.approx(1 / STATES, rel=1e-5)
-
-
-def test_short_waves_are_not_screened() -> None:
-    waves = np.array([60.0])
-    assert lindhard_response(waves, DENSITY)[0] == pytest.approx(-4 * DENSITY / waves[0] ** 2, rel=1e-2)
-    bare = 4 * np.pi / waves**2 + exchange_correlation_kernel(DENSITY)
-    assert screened_interaction(waves, DENSITY) == pytest.approx(bare, rel=1e-3)
-
-
-def test_the_response_has_half_its_strength_at_twice_the_fermi_wave_number() -> None:
-    near = lindhard_response(2 * FERMI * np.array([1 - 1e-6, 1.0, 1 + 1e-6]), DENSITY)
-    assert near == pytest.approx(-STATES / 2, rel=1e-4)
-
-
-def test_exchange_alone_at_high_density() -> None:
-    """- (3 / pi)^(1/3) n^(-2/3) / 3, and correlation less and less beside it."""
-    n = 1e5
-    assert exchange_correlation_kernel(n) == pytest.approx(-((3 / np.pi) ** (1 / 3)) * n ** (-2 / 3) / 3, rel=0.01)
 
 
 def test_one_wave_has_the_energy_of_its_amplitude() -> None:
@@ -57,7 +25,7 @@ def test_one_wave_has_the_energy_of_its_amplitude() -> None:
     change = FourierDensity.from_density(Density(grid, values), 50.0)
     electrons = DENSITY * abs(np.linalg.det(cell))
     expected = abs(np.linalg.det(cell)) * 1e-6 * screened_interaction(np.array([np.linalg.norm(wave)]), DENSITY)[0]
-    assert second_order_energy(change, electrons) == pytest.approx(expected, rel=1e-10)
+    assert second_order_energy(change, electrons) == pytest.approx(LOCAL_FIELDS * expected, rel=1e-10)
 
 
 def test_the_energy_of_a_density_near_by_continues_that_of_the_one_at_hand() -> None:
@@ -70,13 +38,13 @@ def test_the_energy_of_a_density_near_by_continues_that_of_the_one_at_hand() -> 
     moving = waves > 0
     delta = replace(delta, coefficients=np.where(moving, delta.coefficients, 0.0))
     stiffness = np.ones(len(waves))
-    stiffness[moving] -= lindhard_response(waves[moving], DENSITY) * bare_interaction(waves[moving], DENSITY)
+    stiffness[moving] -= density_response(waves[moving], DENSITY) * bare_interaction(waves[moving], DENSITY)
     change = replace(delta, coefficients=-stiffness * delta.coefficients)
 
     def on_the_way(share: float) -> float:
         return energy_difference(change, replace(delta, coefficients=-share * delta.coefficients), electrons)
 
-    assert on_the_way(1.0) == pytest.approx(second_order_energy(change, electrons), rel=1e-10)
+    assert on_the_way(1.0) == pytest.approx(second_order_energy(change, electrons) / LOCAL_FIELDS, rel=1e-10)
     assert on_the_way(1.0) == pytest.approx(-energy_of_error(delta, electrons), rel=1e-10)
     assert on_the_way(0.5) == pytest.approx(0.75 * on_the_way(1.0), rel=1e-10)  # a quarter is left
     assert on_the_way(2.0) == pytest.approx(0.0, abs=1e-10 * abs(on_the_way(1.0)))  # as far off on the other side

@@ -90,7 +90,7 @@ def _report_text(report: EnergyReport) -> str:
     known = {k: found.energies[k] for k in TERMS if k in found.energies}
     for term, value in {"Harris-Foulkes": found.energies["total"], **known}.items():
         lines.append(f"  {term.replace('_', ' '):14s} {value:16.8f} Ha  {value / atoms:14.8f} Ha/atom")
-    lines.append(f"Fermi level  {found.fermi:.6f} Ha")
+    lines.append(f"Fermi level  {found.fermi:.6f} Ha, mean gap about it {found.gap:.6f} Ha")
     if report.spread is not None:
         spread = report.spread
         lines += [

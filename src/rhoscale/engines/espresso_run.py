@@ -15,6 +15,7 @@ from rhoscale.engines.espresso_output import EspressoOutput, read_output
 from rhoscale.engines.interface import DFTSettings, Energies, GroundState
 from rhoscale.engines.process import ProcessUse, run_measured
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
+from rhoscale.engines.response import mean_gap
 from rhoscale.engines.second_order import second_order_energy
 from rhoscale.errors import EngineError, FormatError
 from rhoscale.formats.espresso import read_charge_density_dat, write_charge_density_dat
@@ -125,10 +126,12 @@ class EspressoRun:
         folder, output, process = self._computed(system, given, None, one_diagonalisation=True)
         change = self._change(folder, given, output.electrons)
         self._clean(folder)
+        gap = mean_gap(output.eigenvalues, output.weights, output.electrons, system.volume)
         return Energies(
-            energies={**output.energies, "second_order": second_order_energy(change, output.electrons)},
+            energies={**output.energies, "second_order": second_order_energy(change, output.electrons, gap)},
             change=change,
             fermi=output.fermi,
+            gap=gap,
             eigenvalues=output.eigenvalues,
             kpoints=output.kpoints,
             weights=output.weights,

@@ -155,6 +155,7 @@ class Energies:
             terms are named as in :class:`GroundState`.
         change: Density of the new orbitals less the given one, electrons per Bohr^3.
         fermi: Fermi level, Hartree.
+        gap: Mean gap of the levels about it, Hartree; 0 in metals (``engines/response.py``).
         eigenvalues: [k-points, bands], Hartree.
         kpoints: In units of the reciprocal vectors [k-points, 3].
         weights: Of the k-points; sum 1.
@@ -167,6 +168,7 @@ class Energies:
     energies: Mapping[str, float]
     change: FourierDensity
     fermi: float
+    gap: float
     eigenvalues: NDArray[np.float64]
     kpoints: NDArray[np.float64]
     weights: NDArray[np.float64]

@@ -101,6 +101,7 @@ class SuperpositionEngine:
             energies={"total": state.energies["total"] - lacking, "second_order": lacking},
             change=replace(given, coefficients=state.density.coefficients_of(given.millers) - given.coefficients),
             fermi=state.fermi,
+            gap=0.0,
             eigenvalues=state.eigenvalues,
             kpoints=state.kpoints,
             weights=state.weights,

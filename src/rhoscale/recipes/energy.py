@@ -235,7 +235,7 @@ def compute_energy(prepared: PreparedEnergy, report: Callable[[str], None] = lam
     spread = None
     if prepared.draws:
         report(f"{prepared.draws} draws of the weights")
-        drawn = fields.drawn_energies(found.change, prepared.draws, prepared.seed)
+        drawn = fields.drawn_energies(found, prepared.draws, prepared.seed)
         spread = EnergySpread.of(*zip(*drawn, strict=True))
     return EnergyReport(prepared, found, verdict, spread)
 

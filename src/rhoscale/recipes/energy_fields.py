@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rhoscale.density import Density
 from rhoscale.descriptors import describer, spec_from_dict
+from rhoscale.engines.interface import Energies
 from rhoscale.engines.second_order import energy_difference
 from rhoscale.grid import Grid
 from rhoscale.models import TrainedModel
@@ -126,12 +127,11 @@ class ModelFields:
             residual, _ = network(self.features)
             yield self._whole(mean + factor * (residual + prior - mean))
 
-    def drawn_energies(self, change: FourierDensity, draws: int, seed: int) -> Iterator[tuple[float, float]]:
+    def drawn_energies(self, found: Energies, draws: int, seed: int) -> Iterator[tuple[float, float]]:
         """For each of these fields E[rho_j] - E[rho_mean] (Hartree), to second order and without a diagonalisation.
 
         Args:
-            change: Density of the orbitals in the potential of the prediction less the prediction
-                (``engines.interface.Energies.change``).
+            found: Of the prediction.
             draws: At least two.
             seed: Of the draws.
 
@@ -141,7 +141,7 @@ class ModelFields:
         electrons, mean = self.prediction.electrons, self.prediction.fourier
         for field in self.drawn(draws, seed):
             moved = replace(mean, coefficients=field.fourier.coefficients - mean.coefficients)
-            yield energy_difference(change, moved, electrons), field.raw.integral()
+            yield energy_difference(found.change, moved, electrons, found.gap), field.raw.integral()
 
     @property
     def verdict(self) -> Verdict:

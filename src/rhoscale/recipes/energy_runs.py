@@ -22,7 +22,7 @@ from rhoscale.formats.whole_file import whole_file
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import System
 
-FORMAT = "rhoscale-energies-3"
+FORMAT = "rhoscale-energies-4"
 NAME_LENGTH = 20
 COEFFICIENT_DIGITS = 1e-12  # electrons per Bohr^3; below what changes an energy by 1e-12 Ha
 
@@ -78,6 +78,7 @@ def energies_to_dict(found: Energies) -> dict[str, Any]:
     return {
         "energies_hartree": dict(found.energies),
         "fermi_hartree": found.fermi,
+        "gap_hartree": found.gap,
         "eigenvalues_hartree": found.eigenvalues.tolist(),
         "kpoints": found.kpoints.tolist(),
         "weights": found.weights.tolist(),
@@ -95,6 +96,7 @@ def energies_from_dict(values: Mapping[str, Any], change: FourierDensity) -> Ene
         energies={str(k): float(v) for k, v in values["energies_hartree"].items()},
         change=change,
         fermi=float(values["fermi_hartree"]),
+        gap=float(values["gap_hartree"]),
         eigenvalues=np.array(values["eigenvalues_hartree"], dtype=np.float64).reshape(len(kpoints), -1),
         kpoints=kpoints,
         weights=np.array(values["weights"], dtype=np.float64),

@@ -227,7 +227,7 @@ def equation_of_state(
             add(column, strain, found.corrected, found.cpu_seconds)
             alone[column].add(found.energies["total"] / atoms, found.cpu_seconds)
             if column == PREDICTION and config.draws:
-                differences = fields.drawn_energies(found.change, config.draws, config.seed)
+                differences = fields.drawn_energies(found, config.draws, config.seed)
                 for line, (difference, _) in zip(drawn, differences, strict=True):
                     line.add((found.corrected + difference) / atoms, 0.0)
         run = cycles.run(engine, system)

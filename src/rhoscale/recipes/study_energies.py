@@ -186,7 +186,7 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
     }
     spread = None
     if opened.study.draws:
-        drawn = fields.drawn_energies(found[PREDICTION].change, opened.study.draws, opened.study.seed)
+        drawn = fields.drawn_energies(found[PREDICTION], opened.study.draws, opened.study.seed)
         spread = EnergySpread.of(*zip(*drawn, strict=True))
     runs = found if own is None else {"label": own, **found}
     seconds = {name: one.cpu_seconds for name, one in runs.items()}

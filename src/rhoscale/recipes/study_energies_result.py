@@ -15,7 +15,7 @@ from rhoscale.errors import FormatError
 from rhoscale.postprocess.energy_errors import EnergyErrors
 from rhoscale.postprocess.energy_spread import EnergySpread
 
-FORMAT = "rhoscale-study-energies-2"
+FORMAT = "rhoscale-study-energies-3"
 PREDICTION, PROMOLECULE = "prediction", "promolecule"
 COLUMNS = ("l1", "total", "corrected", "xc", "fermi", "eigenvalue_occupied", "eigenvalue_all", "over_l1_squared")
 
