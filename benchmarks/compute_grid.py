@@ -1,6 +1,7 @@
 """What a coarse grid loses of real densities, with and without their sharp part taken out: L1 per electron.
 
-python benchmarks/compute_grid.py data/al --train train-32 train-hot-32 --test test-32 test-vacancy-32 test-108
+python benchmarks/compute_grid.py data/al --train train-32 train-hot-32 train-vacancy-32 \\
+    --test test-32 test-vacancy-32 test-108
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.grid import Grid
 from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values, windowed_weights
-from rhoscale.promolecule import fit_sharp, promolecule_on_grid, sampling_loss
+from rhoscale.sharp import SharpSum, fit_sharp, sampling_loss
 
-SPACINGS = (0.96, 0.85, 0.77, 0.70, 0.64, 0.57, 0.51)
+SPACINGS = (1.10, 1.00, 0.90, 0.80, 0.70, 0.60)
 FITTED = 12
 
 
@@ -30,22 +31,23 @@ def main() -> None:
     train = [store.load(r) for r in store.select(role="train", batch=given.train)]
     test = [store.load(r) for r in store.select(role="test", batch=given.test)]
     chosen = [train[int(i)] for i in np.linspace(0, len(train) - 1, min(FITTED, len(train))).round()]
-    tables = fit_sharp([(s.system, s.density) for s in chosen], store.pseudopotentials())
+    part = fit_sharp([(s.system, s.density) for s in chosen], sorted(store.pseudopotentials()))
     print(f"{len(test)} test snapshots; L1 per electron (%), mean and worst")
     print("spacing   itself            sharp part apart  window of it      both")
     for spacing in SPACINGS:
-        found = [sampling_loss(s.system, s.density, tables, spacing) for s in test]
+        found = [sampling_loss(s.system, s.density, part, spacing) for s in test]
         window, whole = [], []
         for s in test[:5]:
             grid = Grid.from_spacing(s.system.cell, spacing, fast_fourier=False)
-            rest = s.density.on_grid(grid.shape).values - promolecule_on_grid(s.system, tables, grid).values
+            sharp = SharpSum(s.system, part)
+            rest = s.density.on_grid(grid.shape).values - sharp.on_grid(grid).values
             fine = s.density.smallest_shape
             one, other = (
                 interpolate(periodic_values(rest), grid.shape, fine, (0, 0, 0), fine, k)
                 for k in (fourier_weights, windowed_weights)
             )
             exact = s.density.on_grid(fine).values
-            exact = exact - promolecule_on_grid(s.system, tables, Grid(s.system.cell, fine)).values
+            exact = exact - sharp.on_grid(Grid(s.system.cell, fine)).values
             window.append(float(np.abs(one - other).mean()) * s.system.volume / s.electrons)
             whole.append(float(np.abs(other - exact).mean()) * s.system.volume / s.electrons)
         columns = ([f.plain for f in found], [f.loss for f in found], window, whole)

@@ -144,7 +144,7 @@ def test_slabs_of_a_grid_are_the_whole_grid(monkeypatch):
     system = random_system(11)
     grid = Grid(system.cell, (7, 6, 5))
     whole = promolecule_on_grid(system, TABLES, grid)
-    monkeypatch.setattr("rhoscale.promolecule.real_space.POINTS_AT_ONCE", 61)
+    monkeypatch.setattr("rhoscale.promolecule.lattice.POINTS_AT_ONCE", 61)
     sliced = Promolecule(system, TABLES).on_grid(grid, workers=2)
     assert np.ptp(whole.values) > 1e-2
     assert (sliced.values == whole.values).all()

@@ -25,6 +25,7 @@ from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
 from rhoscale.models.trained import PRIOR_MEANS, TrainedModel
 from rhoscale.promolecule import AtomicDensityTable
+from rhoscale.sharp import SharpPart
 from rhoscale.system import PseudopotentialIdentity
 from rhoscale.uncertainty import Recalibration
 from rhoscale.uncertainty.leverage import Leverage
@@ -33,7 +34,8 @@ FORMAT = "rhoscale-model-1"
 FORMAT_WITH_LEVERAGE = "rhoscale-model-2"  # one table and two arrays more
 FORMAT_WITH_SHARP = "rhoscale-model-3"  # a table and an array of each element more
 FORMAT_WITH_EXCESS = "rhoscale-model-4"  # leverage counts beyond that of training alone
-FORMATS = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP, FORMAT_WITH_EXCESS)
+FORMAT_WITH_BONDS = "rhoscale-model-5"  # the sharp part is two arrays
+FORMATS = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP, FORMAT_WITH_EXCESS, FORMAT_WITH_BONDS)
 CARD = "card.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -102,10 +104,10 @@ def load_trained(path: str | Path) -> TrainedModel:
 
 def _format(model: TrainedModel) -> str:
     used = model.recalibration
+    if model.sharp is not None:
+        return FORMAT_WITH_BONDS
     if used is not None and used.leverage > 0 and used.beyond > 0:
         return FORMAT_WITH_EXCESS
-    if model.sharp:
-        return FORMAT_WITH_SHARP
     return FORMAT if model.leverage is None else FORMAT_WITH_LEVERAGE
 
 
@@ -162,7 +164,7 @@ def _core(model: TrainedModel) -> dict[str, Any]:
         "functional": model.functional,
         "compute_spacing": float(model.compute_spacing),
         "label_spacing": model.label_spacing,
-        "sharp": {e: table.to_parts()[1] for e, table in sorted(model.sharp.items())} or None,
+        "sharp": None if model.sharp is None else _sharp_card(model.sharp),
         "network": model.network.to_dict(),
         "posterior": {"kind": "mean-field", "stochastic": len(model.posterior.log_deviations)},
         "scaling": {"shift": model.scaling.shift, "scale": model.scaling.scale},
@@ -182,7 +184,9 @@ def _tensors(model: TrainedModel) -> dict[str, torch.Tensor]:
         "log_deviation": model.posterior.log_deviations,
         "feature": {"mean": model.scaling.feature_mean, "deviation": model.scaling.feature_deviation},
         "prior": {name: torch.from_numpy(np.array(values)) for name, values in model.prior_arrays.items()},
-        "sharp": {e: torch.from_numpy(np.array(table.values)) for e, table in model.sharp.items()},
+        "sharp": {}
+        if model.sharp is None
+        else {name: torch.from_numpy(np.array(values)) for name, values in model.sharp.to_arrays().items()},
         "leverage": {}
         if model.leverage is None
         else {name: torch.from_numpy(values) for name, values in model.leverage.to_arrays().items()},
@@ -241,10 +245,7 @@ def _assembled(
         functional=card["functional"],
         compute_spacing=card["compute_spacing"],
         label_spacing=card.get("label_spacing"),
-        sharp={
-            e: AtomicDensityTable.from_parts(parts["sharp"][e].numpy(), meta)
-            for e, meta in card.get("sharp", {}).items()
-        },
+        sharp=_sharp_part(card, {name: tensor.numpy() for name, tensor in parts["sharp"].items()}),
         prior_mean=kind,
         prior_arrays=prior_arrays,
         range=card.get("range", {}),
@@ -252,6 +253,25 @@ def _assembled(
         leverage=Leverage.from_arrays(leverage_arrays) if leverage_arrays else None,
         card=card.get("card", {}),
     )
+
+
+def _sharp_card(part: SharpPart) -> dict[str, Any]:
+    return {"elements": list(part.elements), "sha256": _arrays_hash(part.to_arrays())}
+
+
+def _sharp_part(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> SharpPart | None:
+    said = card.get("sharp")
+    if not said:
+        return None
+    if card["format"] != FORMAT_WITH_BONDS:  # a table for each element
+        return SharpPart.of_tables({e: AtomicDensityTable.from_parts(arrays[e], meta) for e, meta in said.items()})
+    part = SharpPart(tuple(said["elements"]), **arrays)
+    if said != _sharp_card(part):
+        raise ModelError(
+            f"the sharp part of model {card['name']!r} is not the one that it was saved with; copy the whole model "
+            f"again"
+        )
+    return part
 
 
 def _arrays_hash(arrays: Mapping[str, np.ndarray]) -> str:

@@ -17,7 +17,7 @@ from rhoscale.models.inference import Predictor
 from rhoscale.models.likelihood import log_noise_variance
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
-from rhoscale.promolecule import AtomicDensityTable
+from rhoscale.sharp import SharpPart
 from rhoscale.system import PseudopotentialIdentity
 from rhoscale.uncertainty import Recalibration, Uncertainty, decompose
 from rhoscale.uncertainty.leverage import Leverage
@@ -68,7 +68,7 @@ class TrainedModel:
         functional: Exchange-correlation functional of the labels, for example ``PBE``.
         compute_spacing: Spacing of the grid that resolves what the network predicts, Bohr.
         label_spacing: Spacing of a grid that holds every wave of the labels, Bohr; None for the compute grid.
-        sharp: Sharp part of each element, taken out before a refinement and added after it; none for a plain one.
+        sharp: Sharp part, taken out before a refinement and added after it; None for a plain one.
         prior_mean: What the network's output is added to: ``none``, ``promolecule``, ``fitted-promolecule`` or
             ``linear``.
         prior_arrays: Tables of the prior mean; they travel with the model.
@@ -87,7 +87,7 @@ class TrainedModel:
     functional: str
     compute_spacing: float
     label_spacing: float | None = None
-    sharp: Mapping[str, AtomicDensityTable] = field(default_factory=dict)
+    sharp: SharpPart | None = None
     prior_mean: str = "none"
     prior_arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     range: Mapping[str, float] = field(default_factory=dict)

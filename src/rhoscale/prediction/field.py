@@ -24,7 +24,7 @@ from rhoscale.prediction.interpolation import (
     interpolate,
     periodic,
 )
-from rhoscale.prediction.sharp_part import SharpPart
+from rhoscale.prediction.sharp_box import SharpBoxes
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.template import DEVIATIONS
 
@@ -151,8 +151,8 @@ class StoredField:
         return smooth + sharp.in_box(self.grid, start, stop)
 
     @cached_property
-    def _sharp(self) -> SharpPart | None:
-        return SharpPart.of(self.store)
+    def _sharp(self) -> SharpBoxes | None:
+        return SharpBoxes.of(self.store)
 
 
 def open_density(path: str | Path, *, shape: Sequence[int] | None = None, spacing: float | None = None) -> StoredField:

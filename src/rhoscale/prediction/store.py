@@ -19,7 +19,7 @@ from rhoscale.errors import FormatError, OutputError, StructureError
 from rhoscale.prediction.one_tile import TilePrediction
 from rhoscale.prediction.plan import GIB, PredictionPlan
 from rhoscale.prediction.template import DEVIATION_UNIT, DEVIATIONS, FORMAT, write_template
-from rhoscale.promolecule import AtomicDensityTable
+from rhoscale.sharp import SharpPart
 from rhoscale.system import PseudopotentialIdentity, System
 
 LARGEST_FLOAT16 = 65504.0
@@ -53,7 +53,7 @@ class PredictionStore:
         plan: PredictionPlan,
         system: System,
         about: Mapping[str, Any],
-        sharp: Mapping[str, AtomicDensityTable] | None = None,
+        sharp: SharpPart | None = None,
     ) -> PredictionStore:
         """Write the template: all arrays with their shapes, no values.
 
@@ -62,13 +62,13 @@ class PredictionStore:
             plan: What is going to be predicted.
             system: The structure.
             about: Plain values for the attributes: electrons, model, pseudopotentials, provenance.
-            sharp: Sharp part of each element, taken out before the field is refined and added after it.
+            sharp: Sharp part, taken out before the field is refined and added after it.
 
         Raises:
             OutputError: The folder exists or cannot be written, or the disk has too little space.
         """
         if isinstance(location, Store):
-            return cls(None, write_template(location, plan, system, about, sharp or {}), plan)
+            return cls(None, write_template(location, plan, system, about, sharp), plan)
         folder = Path(location)
         if folder.exists():
             raise OutputError(f"{folder} exists already; expected a new name; use --force to replace it")
@@ -76,7 +76,7 @@ class PredictionStore:
         temporary = folder.with_name(f".{folder.name}.template")
         with _writing(folder):
             shutil.rmtree(temporary, ignore_errors=True)
-            write_template(str(temporary), plan, system, about, sharp or {})
+            write_template(str(temporary), plan, system, about, sharp)
             temporary.rename(folder)
         return cls.open(folder)
 
@@ -198,14 +198,14 @@ class PredictionStore:
         return tuple(self.attributes["elements"])
 
     @property
-    def sharp(self) -> dict[str, AtomicDensityTable]:
-        """Sharp part of each element, or nothing where the field is refined as it is."""
+    def sharp(self) -> SharpPart | None:
+        """Sharp part, or None where the field is refined as it is."""
         if "sharp" not in self.group:
-            return {}
-        arrays = {e: self.array(f"sharp/{e}") for e in self.elements}
-        values = {e: self.read(f"sharp/{e}", slice(None)) for e in arrays}
+            return None
+        arrays = {name: self.read(f"sharp/{name}", slice(None)) for name in ("spheres", "bonds")}
         try:
-            return {e: AtomicDensityTable.from_parts(values[e], dict(a.attrs)) for e, a in arrays.items()}
+            elements: Any = self.group["sharp"].attrs["elements"]
+            return SharpPart(tuple(elements), **arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{self.location}: its sharp part is damaged ({error}); {_WHOLE}") from error
 

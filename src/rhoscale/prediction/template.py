@@ -13,10 +13,10 @@ from zarr.codecs import BloscCodec
 from rhoscale.descriptors.neighbours import CellList, periodic_cell_list
 from rhoscale.prediction.plan import PredictionPlan
 from rhoscale.prediction.statistics import BINS, QUANTITIES, STATISTICS, bin_edges
-from rhoscale.promolecule import AtomicDensityTable
+from rhoscale.sharp import SharpPart
 from rhoscale.system import System
 
-FORMAT = "rhoscale-prediction-3"
+FORMAT = "rhoscale-prediction-4"
 DEVIATIONS = ("aleatoric", "epistemic")
 DEVIATION_UNIT = 2.0**-10  # keeps deviations from 6e-8 to 64 e/Bohr^3 in the normal range of float16
 ATOMS_PER_CHUNK = 2**18
@@ -27,16 +27,16 @@ def write_template(
     plan: PredictionPlan,
     system: System,
     about: Mapping[str, Any],
-    sharp: Mapping[str, AtomicDensityTable],
+    sharp: SharpPart | None,
 ) -> zarr.Group:
-    """Create all arrays with their shapes and attributes; of their values only the atoms and tables of the sharp part.
+    """Create all arrays with their shapes and attributes; of values only the atoms and the sharp part.
 
     Args:
         location: Folder or Zarr store.
         plan: What is going to be predicted.
         system: The structure.
         about: Plain values for the attributes.
-        sharp: Sharp part of each element, or nothing.
+        sharp: Sharp part, or None.
     """
     elements, species = np.unique(system.species, return_inverse=True)
     group = zarr.create_group(location, zarr_format=3)
@@ -71,11 +71,8 @@ def write_template(
     positions.attrs["units"] = "Bohr"
     group.create_array("species", shape=(len(system),), chunks=(atoms,), dtype="uint8")[:] = species.astype(np.uint8)
     _write_cell_list(group, periodic_cell_list(system, system.elements))
-    for element in system.elements if sharp else ():
-        values, meta = sharp[element].to_parts()
-        attributes = {"units": "electrons/Bohr^3", **meta}
-        table = group.create_array(f"sharp/{element}", shape=values.shape, dtype="float64", attributes=attributes)
-        table[:] = values
+    if sharp is not None:
+        _write_sharp_part(group, sharp)
     columns, rows = len(STATISTICS), (len(QUANTITIES), BINS)
     group.create_array(
         "tiles", shape=(plan.n_tiles, columns), chunks=(1, columns), dtype="float64", fill_value=float("nan")
@@ -88,6 +85,13 @@ def write_template(
         attributes={"quantities": list(QUANTITIES), "edges": bin_edges().tolist(), "values": "raw, not rescaled"},
     )
     return group
+
+
+def _write_sharp_part(group: zarr.Group, part: SharpPart) -> None:
+    folder = group.create_group("sharp", attributes={"elements": list(part.elements)})
+    for name, values in part.to_arrays().items():
+        units: dict[str, Any] = {"units": "electrons/Bohr^3"}
+        folder.create_array(name, shape=values.shape, dtype="float64", attributes=units)[:] = values
 
 
 def _write_cell_list(group: zarr.Group, atoms: CellList) -> None:

@@ -6,19 +6,15 @@ rho_0(r) = sum_a sum_T rho_a(|r - r_a - T|)    over atoms a and lattice vectors 
 from rhoscale.promolecule.fitted import fit_promolecule
 from rhoscale.promolecule.fourier import promolecule_fourier
 from rhoscale.promolecule.real_space import Promolecule, promolecule, promolecule_of_cluster, promolecule_on_grid
-from rhoscale.promolecule.sharp import fit_sharp, refine_sharp, sampling_loss
 from rhoscale.promolecule.table import AtomicDensityTable, require_tables
 
 __all__ = [
     "AtomicDensityTable",
     "Promolecule",
     "fit_promolecule",
-    "fit_sharp",
     "promolecule",
     "promolecule_fourier",
     "promolecule_of_cluster",
     "promolecule_on_grid",
-    "refine_sharp",
     "require_tables",
-    "sampling_loss",
 ]

@@ -24,11 +24,7 @@ def promolecule_fourier(system: System, tables: Mapping[str, AtomicDensityTable]
         StructureError: An element has no table.
     """
     require_tables(system, tables)
-    limits = np.floor(np.sqrt(2 * cutoff) * np.linalg.norm(system.cell, axis=1) / (2 * np.pi) + 1e-9).astype(int)
-    axes = [np.arange(-limits[0], limits[0] + 1), np.arange(-limits[1], limits[1] + 1), np.arange(limits[2] + 1)]
-    millers = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    inside = kinetic_energies(system.cell, millers.reshape(-1, 3)) <= cutoff * (1 + 1e-12)
-    waves = millers.reshape(-1, 3)[inside]
+    axes, waves, inside = half_sphere(system.cell, cutoff)
     wave_numbers = np.sqrt(2 * kinetic_energies(system.cell, waves))
     coefficients = np.zeros(len(waves), dtype=np.complex128)
     for element in system.elements:
@@ -37,6 +33,21 @@ def promolecule_fourier(system: System, tables: Mapping[str, AtomicDensityTable]
         structure = np.stack([(phase * phases[1]) @ phases[2].T for phase in phases[0]])
         coefficients += _form_factors(tables[element], wave_numbers) * structure.reshape(-1)[inside]
     return FourierDensity.from_coefficients(system.cell, waves, coefficients / system.volume, cutoff)
+
+
+def half_sphere(
+    cell: NDArray[np.float64], cutoff: float
+) -> tuple[list[NDArray[np.int64]], NDArray[np.int64], NDArray[np.bool_]]:
+    """Waves of |G|^2 / 2 <= cutoff (Hartree) in one half of the sphere and on the plane between the halves.
+
+    Returns:
+        Indices along each axis of the box around them, those of the waves [n, 3], and which of the box are waves.
+    """
+    limits = np.floor(np.sqrt(2 * cutoff) * np.linalg.norm(cell, axis=1) / (2 * np.pi) + 1e-9).astype(int)
+    axes = [np.arange(-limits[0], limits[0] + 1), np.arange(-limits[1], limits[1] + 1), np.arange(limits[2] + 1)]
+    millers = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = kinetic_energies(cell, millers) <= cutoff * (1 + 1e-12)
+    return axes, millers[inside], inside
 
 
 def _form_factors(table: AtomicDensityTable, wave_numbers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,27 +11,13 @@ from numpy.typing import NDArray
 
 from rhoscale.cluster import Cluster
 from rhoscale.density import Density
-from rhoscale.errors import HaloError, InputError
+from rhoscale.errors import HaloError
 from rhoscale.grid import Grid
+from rhoscale.promolecule.lattice import at_points, atom_lattice, atoms_near_bin, on_grid
 from rhoscale.promolecule.table import AtomicDensityTable, require_tables
 from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
-
-BIN_WIDTH = 4.0  # Bohr
-POINTS_AT_ONCE = 1 << 21
-
-
-class _Lattice(NamedTuple):
-    """Atoms sorted by the bins of the cell: ``first[b] <= a < first[b + 1]`` are those of bin b."""
-
-    cell: FloatArray
-    counts: NDArray[np.int64]
-    reach: NDArray[np.int64]
-    radius: float
-    first: NDArray[np.int64]
-    atoms: FloatArray
-    kinds: NDArray[np.int64]
 
 
 class _Splines(NamedTuple):
@@ -64,7 +49,7 @@ class Promolecule:
         self.system = system
         self.tables = {e: tables[e] for e in system.elements}
         self._splines = _splines([self.tables[e] for e in system.elements])
-        self._lattice = _lattice(system, float(self._splines.cutoffs.max()))
+        self._lattice = atom_lattice(system, float(self._splines.cutoffs.max()))
 
     def at(self, points: FloatArray, *, workers: int = 1) -> FloatArray:
         """Density at points [n, 3] (Bohr, in any image of the cell), electrons per Bohr^3, shape [n].
@@ -73,30 +58,7 @@ class Promolecule:
             points: Cartesian coordinates.
             workers: Threads.
         """
-        inside, bins = _wrap(
-            np.ascontiguousarray(points, dtype=np.float64), np.linalg.inv(self.system.cell), self._lattice
-        )
-        order = np.argsort(bins, kind="stable")
-        wrapped, ordered = inside[order], bins[order]
-        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-        groups = ordered[starts]
-        limits = np.append(starts, len(ordered))
-        values = np.zeros(len(ordered))
-
-        def run(part: NDArray[np.int64]) -> None:
-            if len(part):
-                low, high = part[0], part[-1] + 1
-                _sum_atoms(self._lattice, self._splines, groups[low:high], limits[low : high + 1], wrapped, values)
-
-        parts = np.array_split(np.arange(len(groups)), max(1, workers))
-        if workers <= 1:
-            run(parts[0])
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(run, parts))
-        result = np.empty_like(values)
-        result[order] = values
-        return result
+        return at_points(self._lattice, points, _sum_atoms, self._splines, workers)
 
     def on_grid(self, grid: Grid, *, workers: int = 1) -> Density:
         """The density at every point of a grid of the same cell.
@@ -104,19 +66,7 @@ class Promolecule:
         Raises:
             InputError: The grid belongs to another cell.
         """
-        if not np.allclose(grid.cell, self.system.cell, atol=1e-8):
-            raise InputError(
-                f"the grid's cell {grid.cell.tolist()} is not the system's {self.system.cell.tolist()}; "
-                f"make the grid from the system's cell"
-            )
-        values = np.empty(grid.shape)
-        nx, ny, nz = grid.shape
-        thickness = max(1, POINTS_AT_ONCE // (ny * nz))
-        for start in range(0, nx, thickness):
-            stop = min(nx, start + thickness)
-            points = grid.points((start, 0, 0), (stop, ny, nz))
-            values[start:stop] = self.at(points, workers=workers).reshape(stop - start, ny, nz)
-        return Density(grid, values)
+        return on_grid(self._lattice, self.at, grid, workers)
 
 
 def promolecule(
@@ -173,59 +123,18 @@ def _splines(tables: Sequence[AtomicDensityTable]) -> _Splines:
     )
 
 
-def _lattice(system: System, longest: float) -> _Lattice:
-    heights = 1 / np.linalg.norm(np.linalg.inv(system.cell), axis=0)
-    counts = np.maximum(1, np.floor(heights / BIN_WIDTH)).astype(np.int64)
-    signs = np.stack(np.meshgrid([-0.5, 0.5], [-0.5, 0.5], [-0.5, 0.5]), axis=-1).reshape(-1, 3)
-    radius = float(np.linalg.norm(signs @ (system.cell / counts[:, None]), axis=1).max())
-    scaled = system.scaled_positions
-    index = np.minimum((scaled * counts).astype(np.int64), counts - 1)
-    bins = (index[:, 0] * counts[1] + index[:, 1]) * counts[2] + index[:, 2]
-    order = np.argsort(bins, kind="stable")
-    return _Lattice(
-        cell=system.cell,
-        counts=counts,
-        reach=np.ceil((longest + radius) * counts / heights + 0.5).astype(np.int64),
-        radius=radius,
-        first=np.searchsorted(bins[order], np.arange(int(counts.prod()) + 1)).astype(np.int64),
-        atoms=np.ascontiguousarray((scaled @ system.cell)[order]),
-        kinds=np.searchsorted(np.asarray(system.elements), system.species)[order].astype(np.int64),
-    )
-
-
-@njit(cache=True, nogil=True)
-def _wrap(points: Any, inverse: Any, lattice: Any) -> Any:
-    """Images of points inside the cell, and the bins that hold them."""
-    inside = np.empty_like(points)
-    bins = np.empty(len(points), dtype=np.int64)
-    scaled = np.empty(3)
-    for p in range(len(points)):
-        index = 0
-        for i in range(3):
-            s = points[p, 0] * inverse[0, i] + points[p, 1] * inverse[1, i] + points[p, 2] * inverse[2, i]
-            s -= np.floor(s)
-            scaled[i] = s if s < 1.0 else 0.0
-            index = index * lattice.counts[i] + min(int(scaled[i] * lattice.counts[i]), lattice.counts[i] - 1)
-        bins[p] = index
-        for i in range(3):
-            inside[p, i] = (
-                scaled[0] * lattice.cell[0, i] + scaled[1] * lattice.cell[1, i] + scaled[2] * lattice.cell[2, i]
-            )
-    return inside, bins
-
-
 @njit(cache=True, nogil=True)
 def _sum_atoms(lattice: Any, splines: Any, groups: Any, limits: Any, points: Any, values: Any) -> None:
     """values[p] = sum of densities at points[p] for the points limits[g] <= p < limits[g + 1] of each bin groups[g]."""
     near = np.empty((256, 3))
-    kinds = np.empty(256, dtype=np.int64)
+    found = np.empty(256, dtype=np.int64)
     for g in range(len(groups)):
-        count, near, kinds = _atoms_near_bin(lattice, splines.cutoffs, groups[g], near, kinds)
+        count, near, found = atoms_near_bin(lattice, splines.cutoffs, groups[g], near, found)
         for p in range(limits[g], limits[g + 1]):
             x, y, z = points[p]
             total = 0.0
             for a in range(count):
-                kind = kinds[a]
+                kind = lattice.kinds[found[a]]
                 r2 = (x - near[a, 0]) ** 2 + (y - near[a, 1]) ** 2 + (z - near[a, 2]) ** 2
                 if r2 < splines.cutoffs[kind] ** 2:
                     r = np.sqrt(r2)
@@ -234,31 +143,3 @@ def _sum_atoms(lattice: Any, splines: Any, groups: Any, limits: Any, points: Any
                     c = splines.coefficients[splines.first[kind] + m]
                     total += ((c[0] * d + c[1]) * d + c[2]) * d + c[3]
             values[p] = total
-
-
-@njit(cache=True, nogil=True)
-def _atoms_near_bin(lattice: Any, cutoffs: Any, group: int, near: Any, kinds: Any) -> Any:
-    """Collect the atoms, in all images, that any point of a bin can feel; the lists grow when needed."""
-    cell, n = lattice.cell, lattice.counts
-    b = (group // (n[2] * n[1]), group // n[2] % n[1], group % n[2])
-    centre = (b[0] + 0.5) / n[0] * cell[0] + (b[1] + 0.5) / n[1] * cell[1] + (b[2] + 0.5) / n[2] * cell[2]
-    count = 0
-    for i in range(b[0] - lattice.reach[0], b[0] + lattice.reach[0] + 1):
-        for j in range(b[1] - lattice.reach[1], b[1] + lattice.reach[1] + 1):
-            for k in range(b[2] - lattice.reach[2], b[2] + lattice.reach[2] + 1):
-                t0, t1, t2 = i // n[0], j // n[1], k // n[2]
-                bin_index = ((i - t0 * n[0]) * n[1] + j - t1 * n[1]) * n[2] + k - t2 * n[2]
-                for a in range(lattice.first[bin_index], lattice.first[bin_index + 1]):
-                    x = lattice.atoms[a, 0] + t0 * cell[0, 0] + t1 * cell[1, 0] + t2 * cell[2, 0]
-                    y = lattice.atoms[a, 1] + t0 * cell[0, 1] + t1 * cell[1, 1] + t2 * cell[2, 1]
-                    z = lattice.atoms[a, 2] + t0 * cell[0, 2] + t1 * cell[1, 2] + t2 * cell[2, 2]
-                    limit = cutoffs[lattice.kinds[a]] + lattice.radius
-                    if (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2 >= limit * limit:
-                        continue
-                    if count == len(near):
-                        near = np.concatenate((near, np.empty_like(near)))
-                        kinds = np.concatenate((kinds, np.empty_like(kinds)))
-                    near[count, 0], near[count, 1], near[count, 2] = x, y, z
-                    kinds[count] = lattice.kinds[a]
-                    count += 1
-    return count, near, kinds

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rhoscale.errors import DatasetError
-from rhoscale.promolecule import AtomicDensityTable, fit_sharp, sampling_loss
-from rhoscale.promolecule.sharp import SamplingLoss
 from rhoscale.recipes.training_data import Labelled
+from rhoscale.sharp import SamplingLoss, SharpPart, fit_sharp, sampling_loss
 from rhoscale.snapshot import Snapshot
 
 MOST_LOST = 4.5e-4  # L1 per electron, mean of the snapshots; with the window of long axes it stays below 5e-4
-SPACINGS = tuple(float(h) for h in np.round(np.arange(0.90, 0.24, -0.02), 2))
+SPACINGS = tuple(float(h) for h in np.round(np.arange(1.20, 0.24, -0.02), 2))
 FITTED = 12  # snapshots; two numbers of every ten thousand waves are fitted
 
 
@@ -26,13 +25,13 @@ class ComputeGrid:
     Attributes:
         spacing: Of the compute grid, Bohr.
         label_spacing: Of a grid that holds every wave of the labels, Bohr.
-        sharp: Sharp part of each element.
+        sharp: Sharp part.
         losses: What that grid loses of each held-out label.
     """
 
     spacing: float
     label_spacing: float
-    sharp: Mapping[str, AtomicDensityTable]
+    sharp: SharpPart
     losses: Sequence[SamplingLoss]
 
     def to_card(self) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def choose_compute_grid(training: Labelled, held_out: Labelled, spacing: float |
     Raises:
         DatasetError: No grid is fine enough.
     """
-    sharp = fit_sharp(training.spread(FITTED), training.pseudopotentials)
+    sharp = fit_sharp(training.spread(FITTED), sorted(training.pseudopotentials))
     cutoff = max(s.density.cutoff for s in training.snapshots)
     label_spacing = float(np.pi / np.sqrt(2.0 * cutoff))
     for candidate in SPACINGS if spacing is None else (spacing,):
@@ -70,9 +69,7 @@ def choose_compute_grid(training: Labelled, held_out: Labelled, spacing: float |
     )
 
 
-def _losses(
-    snapshots: Sequence[Snapshot], sharp: Mapping[str, AtomicDensityTable], spacing: float
-) -> list[SamplingLoss]:
+def _losses(snapshots: Sequence[Snapshot], sharp: SharpPart, spacing: float) -> list[SamplingLoss]:
     return [sampling_loss(s.system, s.density, sharp, spacing) for s in snapshots]
 
 

@@ -17,9 +17,10 @@ from rhoscale.models import TrainedModel
 from rhoscale.postprocess.charge import rescale_to_charge
 from rhoscale.prediction.refusals import refuse_overlaps, refuse_unknown_elements
 from rhoscale.prediction.verdict import FieldTotals, Verdict, judge
-from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid, refine_sharp
+from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid
 from rhoscale.recipes.prior import prior_alone, prior_mean
 from rhoscale.refinement import FourierDensity
+from rhoscale.sharp import refine_sharp
 from rhoscale.system import System
 
 

@@ -62,7 +62,7 @@ def read_given(path: Path, memory: float) -> GivenDensity:
 def _read_store(path: Path, memory: float) -> GivenDensity:
     stored = open_density(path)
     plan = stored.store.plan  # finer grids hold no more waves, but for a sharp part
-    shape = np.maximum(plan.compute_shape, plan.output_shape) if stored.store.sharp else plan.compute_shape
+    shape = np.maximum(plan.compute_shape, plan.output_shape) if stored.store.sharp is not None else plan.compute_shape
     stored = stored.refine(shape=[int(n) for n in shape])
     needed = BYTES_PER_POINT * stored.grid.size
     if needed > memory:

@@ -12,7 +12,7 @@ from rhoscale.grid import Grid, Shape
 from rhoscale.prediction.atoms_around import atoms_around
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.tiles import Tile
-from rhoscale.promolecule import AtomicDensityTable, promolecule_of_cluster
+from rhoscale.sharp import SharpPart, SharpSum
 
 FloatArray = NDArray[np.float64]
 
@@ -20,33 +20,32 @@ POINTS_AT_ONCE = 1 << 19
 
 
 @dataclass(frozen=True)
-class SharpPart:
-    """Radial functions around the atoms of a structure.
+class SharpBoxes:
+    """The sharp part of a stored structure.
 
     Attributes:
         atoms: The sorted atoms.
-        tables: Radial function of each element.
+        part: Weights.
         elements: What kinds of atoms are counted by.
     """
 
     atoms: CellList
-    tables: dict[str, AtomicDensityTable]
+    part: SharpPart
     elements: tuple[str, ...]
 
     @classmethod
-    def of(cls, store: PredictionStore) -> SharpPart | None:
+    def of(cls, store: PredictionStore) -> SharpBoxes | None:
         """That of a stored prediction, or None if it has none."""
-        tables = store.sharp
-        return cls(store.cell_list(), tables, store.elements) if tables else None
+        part = store.sharp
+        return None if part is None else cls(store.cell_list(), part, store.elements)
 
     def in_box(self, grid: Grid, low: Shape, high: Shape) -> FloatArray:
         """Values at the points low <= (i, j, k) < high of a grid, images included, electrons per Bohr^3."""
         values = np.empty([b - a for a, b in zip(low, high, strict=True)])
-        reach = max(table.cutoff for table in self.tables.values())
         thickness = max(1, POINTS_AT_ONCE // max(1, values[0].size))
         for a in range(low[0], high[0], thickness):
             slab = Tile(0, (a, *low[1:]), (min(a + thickness, high[0]), *high[1:]))
-            near = atoms_around(self.atoms, self.elements, grid, slab, reach)
-            found = promolecule_of_cluster(near, self.tables)(grid.points(slab.start, slab.stop))
+            near = atoms_around(self.atoms, self.elements, grid, slab, self.part.halo)
+            found = SharpSum.of_cluster(near, self.part).at(grid.points(slab.start, slab.stop))
             values[a - low[0] : slab.stop[0] - low[0]] = found.reshape(slab.shape)
         return values
