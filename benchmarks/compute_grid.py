@@ -14,7 +14,7 @@ import numpy as np
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.grid import Grid
 from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values, windowed_weights
-from rhoscale.sharp import SharpSum, fit_sharp, sampling_loss
+from rhoscale.sharp import SharpSum, fit_sharp, sampling_loss, sharp_fourier
 
 SPACINGS = (1.10, 1.00, 0.90, 0.80, 0.70, 0.60)
 FITTED = 12
@@ -34,8 +34,9 @@ def main() -> None:
     part = fit_sharp([(s.system, s.density) for s in chosen], sorted(store.pseudopotentials()))
     print(f"{len(test)} test snapshots; L1 per electron (%), mean and worst")
     print("spacing   itself            sharp part apart  window of it      both")
+    waves = [sharp_fourier(s.system, part, s.density.cutoff) for s in test]
     for spacing in SPACINGS:
-        found = [sampling_loss(s.system, s.density, part, spacing) for s in test]
+        found = [sampling_loss(s.density, sharp, spacing) for s, sharp in zip(test, waves, strict=True)]
         window, whole = [], []
         for s in test[:5]:
             grid = Grid.from_spacing(s.system.cell, spacing, fast_fourier=False)

@@ -70,7 +70,7 @@ def l1(first: Density, second: Density) -> float:
 
 def test_the_sharp_part_makes_a_coarse_grid_enough() -> None:
     system, density = LABELS[0]
-    loss = sampling_loss(system, density, PART, 0.8)
+    loss = sampling_loss(density, sharp_fourier(system, PART, density.cutoff), 0.8)
     assert loss.plain > 1e-3  # the grid alone is too coarse
     assert loss.loss < 0.05 * loss.plain
     coarse, fine = (density.on_grid(shape) for shape in ((10, 10, 10), (36, 37, 40)))

@@ -10,8 +10,7 @@ import numpy as np
 
 from rhoscale.errors import DatasetError
 from rhoscale.recipes.training_data import Labelled
-from rhoscale.sharp import SamplingLoss, SharpPart, fit_sharp, sampling_loss
-from rhoscale.snapshot import Snapshot
+from rhoscale.sharp import SamplingLoss, SharpPart, fit_sharp, sampling_loss, sharp_fourier
 
 MOST_LOST = 4.5e-4  # L1 per electron, mean of the snapshots; with the window of long axes it stays below 5e-4
 SPACINGS = tuple(float(h) for h in np.round(np.arange(1.20, 0.24, -0.02), 2))
@@ -58,8 +57,9 @@ def choose_compute_grid(training: Labelled, held_out: Labelled, spacing: float |
     sharp = fit_sharp(training.spread(FITTED), sorted(training.pseudopotentials))
     cutoff = max(s.density.cutoff for s in training.snapshots)
     label_spacing = float(np.pi / np.sqrt(2.0 * cutoff))
+    pairs = [(s.density, sharp_fourier(s.system, sharp, s.density.cutoff)) for s in held_out.snapshots]
     for candidate in SPACINGS if spacing is None else (spacing,):
-        losses = _losses(held_out.snapshots, sharp, candidate)
+        losses = [sampling_loss(density, waves, candidate) for density, waves in pairs]
         if spacing is not None or _mean(losses) <= MOST_LOST:
             finest = min(s.spacing for s in losses) if spacing is None else spacing
             return ComputeGrid(round(finest + 5e-5, 4), label_spacing, sharp, losses)
@@ -67,10 +67,6 @@ def choose_compute_grid(training: Labelled, held_out: Labelled, spacing: float |
         f"a grid of {SPACINGS[-1]} Bohr loses {_mean(losses):.3%} of the labels; expected at most {MOST_LOST:.3%}; the "
         f"labels are not smooth: check their cutoff, or set compute_spacing in the recipe"
     )
-
-
-def _losses(snapshots: Sequence[Snapshot], sharp: SharpPart, spacing: float) -> list[SamplingLoss]:
-    return [sampling_loss(s.system, s.density, sharp, spacing) for s in snapshots]
 
 
 def _mean(losses: Sequence[SamplingLoss]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from rhoscale.system import System
 FloatArray = NDArray[np.float64]
 
 SHORT_WAVES = 3.0  # 1/Bohr; waves from here on are fitted
+WAVES_AT_ONCE = 1 << 12
 RIDGE = 1e-7  # of the square of each column: keeps the long waves, to which nothing is fitted, from growing
 
 
@@ -36,12 +37,17 @@ def fit_sharp(labels: Sequence[tuple[System, FourierDensity]], elements: Sequenc
     channels = 1 + len(known) * NEIGHBOURS * DEGREES
     size = len(known) * channels * FUNCTIONS
     normal, right = np.zeros((size, size)), np.zeros(size)
+    transforms = hankel_transforms(longest)
     for system, density in labels:
-        short = np.sqrt(2 * kinetic_energies(density.cell, density.millers)) > SHORT_WAVES
-        design = _design(system, known, density.millers[short], longest)
-        target = density.coefficients[short] * system.volume
-        normal += design.real.T @ design.real + design.imag.T @ design.imag
-        right += design.real.T @ target.real + design.imag.T @ target.imag
+        around = surroundings(system, known)
+        short = np.flatnonzero(np.sqrt(2 * kinetic_energies(density.cell, density.millers)) > SHORT_WAVES)
+        for start in range(0, len(short), WAVES_AT_ONCE):
+            waves = short[start : start + WAVES_AT_ONCE]
+            design = _design(system, known, around, density.millers[waves], transforms)
+            target = density.coefficients[waves] * system.volume
+            both = np.concatenate([design.real, design.imag])
+            normal += both.T @ both
+            right += both.T @ np.concatenate([target.real, target.imag])
     normal += _beyond(normal, channels, longest)
     scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-12 * np.diag(normal).max()))
     conditioned = normal * np.outer(scale, scale) + RIDGE * np.eye(size)
@@ -51,12 +57,15 @@ def fit_sharp(labels: Sequence[tuple[System, FourierDensity]], elements: Sequenc
 
 
 def _design(
-    system: System, elements: tuple[str, ...], millers: NDArray[np.integer], longest: float
+    system: System,
+    elements: tuple[str, ...],
+    around: FloatArray,
+    millers: NDArray[np.integer],
+    transforms: Sequence[Callable[[FloatArray], FloatArray]],
 ) -> NDArray[np.complex128]:
     """Waves of each function by itself [n, elements x (1 + elements' x n x l) x k]."""
     lengths, angular = angular_factors(system.cell, millers)
-    radial = [transform(lengths) for transform in hankel_transforms(longest)]
-    around = surroundings(system, elements)
+    radial = [transform(lengths) for transform in transforms]
     columns = np.zeros((len(millers), len(elements), 1 + around.shape[1] * DEGREES, FUNCTIONS), dtype=np.complex128)
     for e, element in enumerate(elements):
         mine = system.species == element

@@ -55,7 +55,7 @@ class SharpPart:
         """Spheres alone, from tables that are sums of the same functions, as models before format 5 have them."""
         functions, elements = radial_functions(REACH, FUNCTIONS), tuple(sorted(tables))
         values = np.stack([tables[e].values for e in elements])
-        spheres: FloatArray = np.linalg.lstsq(functions.T, values.T, rcond=None)[0].T
+        spheres = np.asarray(np.linalg.lstsq(functions.T, values.T, rcond=None)[0].T, dtype=np.float64)
         return cls(elements, spheres, np.zeros((len(elements), len(elements) * NEIGHBOURS, DEGREES, FUNCTIONS)))
 
     @property

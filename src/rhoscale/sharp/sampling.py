@@ -11,7 +11,6 @@ from rhoscale.grid import Grid, Shape
 from rhoscale.refinement import FourierDensity, refine
 from rhoscale.sharp.part import SharpPart
 from rhoscale.sharp.points import SharpSum
-from rhoscale.sharp.waves import sharp_fourier
 from rhoscale.system import System
 
 
@@ -46,14 +45,15 @@ class SamplingLoss:
     plain: float
 
 
-def sampling_loss(system: System, density: FourierDensity, part: SharpPart, spacing: float) -> SamplingLoss:
+def sampling_loss(density: FourierDensity, sharp: FourierDensity, spacing: float) -> SamplingLoss:
     """Sample a density on a coarse grid, refine it to one that holds all its waves, and compare.
 
-    Raises:
-        StructureError: An element is not known.
+    Args:
+        density: Of one cell.
+        sharp: Its sharp part (``sharp_fourier``).
+        spacing: Of the coarse grid, Bohr.
     """
-    grid = Grid.from_spacing(system.cell, spacing, fast_fourier=False)
-    sharp = sharp_fourier(system, part, density.cutoff)
+    grid = Grid.from_spacing(density.cell, spacing, fast_fourier=False)
     shape = np.maximum(density.smallest_shape, np.maximum(sharp.smallest_shape, grid.shape))
     fine: Shape = (int(shape[0]), int(shape[1]), int(shape[2]))
 
