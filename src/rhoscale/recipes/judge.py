@@ -1,4 +1,4 @@
-"""A model against the label of one snapshot, on the model's compute grid."""
+"""A model against the label of one snapshot, at the points of a grid at least as fine as the model's compute grid."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.uncertainty import Uncertainty
 
+COARSEST = 0.7  # Bohr; blocks of 2 Bohr then hold two dozen points
+
 
 @dataclass(frozen=True)
 class Judged:
     """One snapshot as a model sees it.
 
     Attributes:
-        errors: Of the point estimate, at all points of the compute grid.
+        errors: Of the point estimate, at all points of the grid.
         baselines: Errors of ``prior_mean`` (the one that the network was trained upon, alone) and of ``promolecule``,
             where there are such.
         energies: Errors of the Harris-Foulkes energy of the point estimate (``model``) and of the baselines, rescaled,
-            as far as the compute grid shows them: to second order, from the error of the density
+            as far as the grid shows them: to second order, from the error of the density
             (``engines.second_order.energy_of_error``), Hartree per atom.
         differences: Point estimate minus label at the points where uncertainties were computed [m], e/Bohr^3.
         uncertainty: At the same points.
         leverage: At the same points [m], or None where the model does not know it.
         region: Number of the region (``rhoscale.metrics.regions``) of each of these points [m].
-        grid: The compute grid.
+        grid: The compute grid, or one of 0.7 Bohr where that is coarser, as errors do not depend on what is cheap.
         chosen: Flat indices of these points in the grid [m].
         sigma_to_l1: Factor from the mean total deviation to the L1 per electron of a Gaussian of that size.
     """
@@ -79,7 +81,7 @@ def judge_snapshot(
         seed: Of the points and the draws.
         tables: Atomic densities for the promolecule's errors and regions; without them nothing counts as a bond.
     """
-    grid = Grid.from_spacing(snapshot.system.cell, model.compute_spacing)
+    grid = Grid.from_spacing(snapshot.system.cell, min(model.compute_spacing, COARSEST))
     positions = grid.points()
     features = describer(snapshot.system, spec_from_dict(model.descriptor_spec))(positions)
     prior = prior_mean(snapshot.system, model)(positions, features)
