@@ -129,6 +129,17 @@ def test_the_sharp_part_turns_with_the_crystal_and_ends_at_its_reach() -> None:
     np.testing.assert_allclose(lonely.at(along), [*radial, 0.0], atol=1e-4)
 
 
+def test_values_depend_on_the_point_alone() -> None:
+    system = alloy()
+    sharp = SharpSum(system, arbitrary(("Ge", "Si")))
+    points = np.random.default_rng(5).random((3000, 3)) @ system.cell
+    whole = sharp.at(points)
+    chosen = np.random.default_rng(6).permutation(3000)[:701]
+    assert np.array_equal(sharp.at(points[chosen]), whole[chosen])
+    assert np.array_equal(sharp.at(points, workers=3), whole)
+    assert np.array_equal(np.concatenate([sharp.at(points[i : i + 1]) for i in range(40)]), whole[:40])
+
+
 def test_surroundings_are_sums_over_neighbours_in_all_images() -> None:
     system = alloy()
     found = surroundings(system, ("Ge", "Si"))
