@@ -180,6 +180,18 @@ def test_a_fit_finds_bonds() -> None:
     assert left < 0.2 * left_by_spheres
 
 
+def test_tables_of_spheres_become_a_sharp_part() -> None:
+    """Models before format 5 have a table for each element, a sum of the same functions."""
+    functions = radial_functions(REACH, FUNCTIONS)
+    weights = np.random.default_rng(2).normal(size=FUNCTIONS)
+    table = AtomicDensityTable(ENGINE.pseudopotentials["Al"], 0.02, weights @ functions)
+    part = SharpPart.of_tables({"Al": table})
+    np.testing.assert_allclose(part.spheres[0], weights, atol=1e-9)
+    system = thermal_aluminium(3)
+    points = np.random.default_rng(3).random((50, 3)) @ system.cell
+    np.testing.assert_allclose(SharpSum(system, part).at(points), promolecule(system, {"Al": table}, points), atol=1e-5)
+
+
 def test_a_window_of_the_series_is_nearly_the_series() -> None:
     system, density = LABELS[0]
     old, new = (16, 16, 16), (41, 41, 41)
