@@ -29,7 +29,7 @@ SHELLS = (0.0, 0.5, 0.8, 1.1, 1.4, 1.8, 2.2, 3.0)  # 1/Bohr
 
 
 def main() -> None:
-    """Print a table for each test cell whose prediction is in the folder."""
+    """Print a table for each test or validation cell whose prediction is in the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("data", type=Path)
@@ -37,7 +37,9 @@ def main() -> None:
     given = parser.parse_args()
     store, (model, _) = SnapshotStore.open(given.data), load_with_hash(given.model)
     runs = EnergyRuns(given.study / "runs")
-    for record in store.select(role="test"):
+    for record in store.records():
+        if record.role == "train":
+            continue
         snapshot = store.load(record)
         settings = label_settings(snapshot)
         assert settings is not None

@@ -37,7 +37,7 @@ def fit_sharp(labels: Sequence[tuple[System, FourierDensity]], elements: Sequenc
     channels = 1 + len(known) * NEIGHBOURS * DEGREES
     size = len(known) * channels * FUNCTIONS
     normal, right = np.zeros((size, size)), np.zeros(size)
-    transforms = hankel_transforms(longest)
+    transforms = hankel_transforms(BEYOND * longest)
     for system, density in labels:
         around = surroundings(system, known)
         short = np.flatnonzero(np.sqrt(2 * kinetic_energies(density.cell, density.millers)) > SHORT_WAVES)
@@ -48,7 +48,7 @@ def fit_sharp(labels: Sequence[tuple[System, FourierDensity]], elements: Sequenc
             both = np.concatenate([design.real, design.imag])
             normal += both.T @ both
             right += both.T @ np.concatenate([target.real, target.imag])
-    normal += _beyond(normal, channels, longest)
+    normal += _beyond(normal, channels, transforms, longest)
     scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-12 * np.diag(normal).max()))
     conditioned = normal * np.outer(scale, scale) + RIDGE * np.eye(size)
     weights = scale * np.linalg.solve(conditioned, scale * right)
@@ -79,16 +79,19 @@ def _design(
     return columns.reshape(len(millers), -1)
 
 
-def _beyond(normal: FloatArray, channels: int, longest: float) -> FloatArray:
+def _beyond(
+    normal: FloatArray, channels: int, transforms: Sequence[Callable[[FloatArray], FloatArray]], longest: float
+) -> FloatArray:
     """What functions have in waves beyond those of the labels, weighed like what they have in those.
 
     Args:
         normal: Normal equations of the labels, in blocks of one element and channel.
         channels: Of an element: its sphere, and l = 0 ... 4 of each channel of its surroundings.
+        transforms: Of the radial functions, to ``BEYOND * longest``.
         longest: Wave number of the labels, 1/Bohr.
     """
     waves = np.linspace(longest, BEYOND * longest, 200)
-    forms = [values.T @ values for values in (f(waves) for f in hankel_transforms(BEYOND * longest))]
+    forms = [values.T @ values for values in (f(waves) for f in transforms)]
     forms = [form / np.trace(form) for form in forms]
     found = np.zeros_like(normal)
     for start in range(0, len(normal), FUNCTIONS):
