@@ -41,11 +41,12 @@ class SharpBoxes:
 
     def in_box(self, grid: Grid, low: Shape, high: Shape) -> FloatArray:
         """Values at the points low <= (i, j, k) < high of a grid, images included, electrons per Bohr^3."""
+        near = atoms_around(self.atoms, self.elements, grid, Tile(0, low, high), self.part.halo)
+        sharp = SharpSum.of_cluster(near, self.part)
         values = np.empty([b - a for a, b in zip(low, high, strict=True)])
         thickness = max(1, POINTS_AT_ONCE // max(1, values[0].size))
         for a in range(low[0], high[0], thickness):
-            slab = Tile(0, (a, *low[1:]), (min(a + thickness, high[0]), *high[1:]))
-            near = atoms_around(self.atoms, self.elements, grid, slab, self.part.halo)
-            found = SharpSum.of_cluster(near, self.part).at(grid.points(slab.start, slab.stop))
-            values[a - low[0] : slab.stop[0] - low[0]] = found.reshape(slab.shape)
+            b = min(a + thickness, high[0])
+            points = grid.points((a, *low[1:]), (b, *high[1:]))
+            values[a - low[0] : b - low[0]] = sharp.at(points).reshape(b - a, *values.shape[1:])
         return values

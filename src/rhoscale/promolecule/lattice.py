@@ -51,7 +51,7 @@ def atom_lattice(system: System, longest: float) -> AtomLattice:
     return AtomLattice(
         cell=system.cell,
         counts=counts,
-        reach=np.ceil((longest + radius) * counts / heights + 0.5).astype(np.int64),
+        reach=np.ceil(longest * counts / heights).astype(np.int64),
         radius=radius,
         first=np.searchsorted(bins[order], np.arange(int(counts.prod()) + 1)).astype(np.int64),
         atoms=np.ascontiguousarray((scaled @ system.cell)[order]),

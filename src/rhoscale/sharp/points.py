@@ -15,11 +15,12 @@ from rhoscale.grid import Grid
 from rhoscale.promolecule.lattice import at_points, atom_lattice, atoms_near_bin, on_grid
 from rhoscale.sharp.harmonics import HARMONICS, write_harmonics
 from rhoscale.sharp.part import FUNCTIONS, REACH, SharpPart
+from rhoscale.sharp.radial import write_radial
 from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
 
-LANES = 8  # points at a time
+TOGETHER = 32  # points at a time: rows of 32 stay in the first cache
 
 
 class SharpSum:
@@ -69,73 +70,55 @@ _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"
 def _sum_atoms(lattice: Any, given: Any, groups: Any, limits: Any, points: Any, values: Any) -> None:
     """values[p] = the sum at points[p] for the points limits[g] <= p < limits[g + 1] of each bin groups[g].
 
-    Atom by atom, eight of the points in its reach at a time; the last one fills what is left of eight.
+    Atom by atom, some of the points in its reach at a time; the last one fills what is left of these.
     """
     cutoffs, coefficients = given
     near, numbers = np.empty((256, 3)), np.empty(256, dtype=np.int64)
-    steps, angular, radial = np.empty((LANES, 3)), np.empty((LANES, HARMONICS)), np.empty((FUNCTIONS, LANES))
+    steps, scaled, sums = np.empty((3, TOGETHER)), np.empty(TOGETHER), np.empty(TOGETHER)
+    angular, radial, cosine = np.empty((HARMONICS, TOGETHER)), np.empty((FUNCTIONS, TOGETHER)), np.empty(TOGETHER)
     for g in range(len(groups)):
         count, near, numbers = atoms_near_bin(lattice, cutoffs, groups[g], near, numbers)
-        inside = np.empty(limits[g + 1] - limits[g], dtype=np.int64)
+        places, own = points[limits[g] : limits[g + 1]].T.copy(), values[limits[g] : limits[g + 1]]
+        squares, inside = np.empty(len(own)), np.empty(len(own) + 1, dtype=np.int64)
         for a in range(count):
             x, y, z = near[a, 0], near[a, 1], near[a, 2]
-            found = 0
-            for p in range(limits[g], limits[g + 1]):
-                if (points[p, 0] - x) ** 2 + (points[p, 1] - y) ** 2 + (points[p, 2] - z) ** 2 < REACH * REACH:
-                    inside[found] = p
-                    found += 1
-            for first in range(0, found, LANES):
-                for j in range(LANES):
+            weights = coefficients[numbers[a]]
+            found = _within_reach(places, x, y, z, squares, inside)
+            for first in range(0, found, TOGETHER):
+                n = min(TOGETHER, (found - first + 7) // 8 * 8)
+                for j in range(n):
                     p = inside[min(first + j, found - 1)]
-                    steps[j, 0] = (points[p, 0] - x) / REACH
-                    steps[j, 1] = (points[p, 1] - y) / REACH
-                    steps[j, 2] = (points[p, 2] - z) / REACH
-                    write_harmonics(steps[j, 0], steps[j, 1], steps[j, 2], angular[j])
-                _write_radial(steps, radial)
-                sums = _contracted(coefficients, numbers[a], angular, radial)
-                for j in range(min(LANES, found - first)):
-                    values[inside[first + j]] += sums[j]
+                    steps[0, j] = (places[0, p] - x) / REACH
+                    steps[1, j] = (places[1, p] - y) / REACH
+                    steps[2, j] = (places[2, p] - z) / REACH
+                    scaled[j] = squares[p] / REACH**2
+                write_harmonics(steps, scaled[:n], angular)
+                write_radial(scaled[:n], cosine, radial)
+                _contract(weights, angular, radial, sums[:n])
+                for j in range(min(TOGETHER, found - first)):
+                    own[inside[first + j]] += sums[j]
 
 
 @njit(**_options)
-def _write_radial(steps: Any, radial: Any) -> None:
-    """radial[k, j] = phi_k at eight steps [8, 3] in units of the reach; sin(k t) by their recurrence."""
-    t, window, before = np.empty(LANES), np.empty(LANES), np.zeros(LANES)
-    sine, twice = np.empty(LANES), np.empty(LANES)
-    for j in range(LANES):
-        s = steps[j, 0] ** 2 + steps[j, 1] ** 2 + steps[j, 2] ** 2
-        t[j], window[j] = np.pi * max(np.sqrt(s), 1e-9), (1 - s) ** 3
-        sine[j], twice[j] = np.sin(t[j]), 2 * np.cos(t[j])
-    for k in range(FUNCTIONS):
-        for j in range(LANES):
-            now = sine[j]
-            radial[k, j] = window[j] * now / (t[j] * (k + 1))
-            sine[j] = twice[j] * now - before[j]
-            before[j] = now
+def _within_reach(places: Any, x: float, y: float, z: float, squares: Any, inside: Any) -> int:
+    """Squares of the distances of places [3, n] from an atom, and the numbers of those in its reach: how many."""
+    for p in range(len(squares)):
+        squares[p] = (places[0, p] - x) ** 2 + (places[1, p] - y) ** 2 + (places[2, p] - z) ** 2
+    found = 0
+    for p in range(len(squares)):  # written always, counted when near: no branch to guess
+        inside[found] = p
+        found += squares[p] < REACH * REACH
+    return found
 
 
 @njit(**_options)
-def _contracted(coefficients: Any, atom: int, angular: Any, radial: Any) -> Any:
-    """sum_klm c_klm phi_k S_lm of an atom at eight points; eight sums by name stay in registers."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+def _contract(weights: Any, angular: Any, radial: Any, sums: Any) -> None:
+    """sum_klm c_klm phi_k S_lm of an atom at some points; the loop over k is unrolled, that over points vectorised."""
+    for j in range(len(sums)):
+        sums[j] = 0.0
     for m in range(HARMONICS):
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
-        for k in range(FUNCTIONS):
-            c = coefficients[atom, m, k]
-            a0 += c * radial[k, 0]
-            a1 += c * radial[k, 1]
-            a2 += c * radial[k, 2]
-            a3 += c * radial[k, 3]
-            a4 += c * radial[k, 4]
-            a5 += c * radial[k, 5]
-            a6 += c * radial[k, 6]
-            a7 += c * radial[k, 7]
-        s0 += a0 * angular[0, m]
-        s1 += a1 * angular[1, m]
-        s2 += a2 * angular[2, m]
-        s3 += a3 * angular[3, m]
-        s4 += a4 * angular[4, m]
-        s5 += a5 * angular[5, m]
-        s6 += a6 * angular[6, m]
-        s7 += a7 * angular[7, m]
-    return s0, s1, s2, s3, s4, s5, s6, s7
+        for j in range(len(sums)):
+            t = 0.0
+            for k in range(FUNCTIONS):
+                t += weights[m, k] * radial[k, j]
+            sums[j] += t * angular[m, j]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rhoscale.promolecule.lattice import AtomLattice, atom_lattice, atoms_near_bin
 from rhoscale.sharp.harmonics import HARMONICS, write_harmonics
+from rhoscale.sharp.radial import write_radial
 from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
@@ -40,28 +41,30 @@ def surroundings(system: System, elements: tuple[str, ...]) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def _expand(lattice: AtomLattice, cutoffs: Any, kinds: Any, found: Any) -> None:
+    """found[a] of each atom a of the lattice, all of its neighbours at a time."""
     near, numbers = np.empty((256, 3)), np.empty(256, dtype=np.int64)
-    angular = np.empty(HARMONICS)
     for group in range(len(lattice.first) - 1):
         if lattice.first[group] == lattice.first[group + 1]:
             continue
         count, near, numbers = atoms_near_bin(lattice, cutoffs, group, near, numbers)
+        units, ones, squares = np.empty((3, count)), np.ones(count), np.empty(count)
+        cosine, first_row = np.empty(count), np.empty(count, dtype=np.int64)
+        angular, radial = np.empty((HARMONICS, count)), np.empty((FUNCTIONS, count))
         for a in range(lattice.first[group], lattice.first[group + 1]):
-            rows = found[lattice.order[a]]
+            n = 0
             for b in range(count):
-                x, y, z = (
-                    near[b, 0] - lattice.atoms[a, 0],
-                    near[b, 1] - lattice.atoms[a, 1],
-                    near[b, 2] - lattice.atoms[a, 2],
-                )
+                x = near[b, 0] - lattice.atoms[a, 0]
+                y = near[b, 1] - lattice.atoms[a, 1]
+                z = near[b, 2] - lattice.atoms[a, 2]
                 r = np.sqrt(x * x + y * y + z * z)
                 if r >= REACH or r < 1e-6:  # itself
                     continue
-                write_harmonics(x / r, y / r, z / r, angular)
-                window = (1 - (r / REACH) ** 2) ** 3
-                for n in range(FUNCTIONS):
-                    t = (n + 1) * np.pi * r / REACH
-                    weight = np.sin(t) / t * window
-                    row = rows[kinds[numbers[b]] * FUNCTIONS + n]
+                units[0, n], units[1, n], units[2, n] = x / r, y / r, z / r
+                squares[n], first_row[n] = (r / REACH) ** 2, kinds[numbers[b]] * FUNCTIONS
+                n += 1
+            write_harmonics(units, ones[:n], angular)
+            write_radial(squares[:n], cosine, radial)
+            for b in range(n):
+                for k in range(FUNCTIONS):
                     for m in range(HARMONICS):
-                        row[m] += weight * angular[m]
+                        found[lattice.order[a], first_row[b] + k, m] += radial[k, b] * angular[m, b]
