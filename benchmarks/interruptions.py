@@ -8,7 +8,8 @@ Each way is the command that users give. ``kill``: SIGKILL when half of the tile
 ``workers``: three worker processes, of which two are killed, one at a third and one at half. ``disk``: everything on
 the disk that is given, whose free space is filled up when half of the tiles are done, then freed; use one that nobody
 else needs, for example a tmpfs. All files of fields, statistics and levels must be the same, byte for byte, as those of
-a run left alone, which may be there already (``--alone``, for example of ``benchmarks/scaling.py``).
+a run left alone, which may be there already (``--alone``, for example of ``benchmarks/scaling.py``). ``--ways kill``
+takes one way alone.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--disk", type=Path, help="folder on a small disk that may be filled up")
     parser.add_argument("--alone", type=Path, help="store of a finished run of the same structure and model")
+    parser.add_argument("--ways", nargs="+", choices=("kill", "workers", "disk"), default=["kill", "workers", "disk"])
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
@@ -140,6 +142,8 @@ def main() -> None:
     if options.disk is not None:
         ways["disk"] = (filled, options.disk)
     for name, (way, folder) in ways.items():
+        if name not in options.ways:
+            continue
         out = folder / f"{name}.zarr"
         shutil.rmtree(out, ignore_errors=True)
         what = way(begin, out)
