@@ -14,7 +14,7 @@ from rhoscale.engines.pseudopotentials import (
     read_pseudopotential,
     upf_hash,
 )
-from rhoscale.engines.upf import upf_text
+from rhoscale.engines.upf import StartingOrbital, upf_text
 from rhoscale.errors import FormatError, InputError
 
 ALL = [(element, valence) for element in gth_elements() for valence in gth_valences(element)]
@@ -102,10 +102,22 @@ def test_the_hash_is_the_same_on_every_machine(element, valence, digest):
     assert gth_pseudopotential(element, valence).identity.sha256 == digest
 
 
-def test_the_hash_sees_the_potential_and_not_the_starting_density():
+def test_the_starting_orbitals_are_normalised_and_give_the_starting_density():
+    text = gth_pseudopotential("Si").text
+    r = block(text, "PP_R")
+    orbitals = [block(text, f"PP_CHI.{n}") for n in (1, 2)]
+    for u in orbitals:
+        assert simpson(u**2, x=r) == pytest.approx(1, rel=1e-3)
+    density = 2 * orbitals[0] ** 2 + 2 * orbitals[1] ** 2
+    np.testing.assert_allclose(density, block(text, "PP_RHOATOM"), atol=2e-5)
+    assert re.findall(r'l="(\d)" occupation="(\d)"', text) == [("0", "2"), ("1", "2")]
+
+
+def test_the_hash_sees_the_potential_and_not_where_a_run_starts():
     potential = gth("Al")
     one = upf_text(potential, lambda r: np.exp(-r))
-    other = upf_text(potential, lambda r: np.exp(-2 * r))
+    other = upf_text(potential, lambda r: np.exp(-2 * r), [StartingOrbital(0, 2.0, lambda r: r * np.exp(-r))])
+    assert "PP_CHI.1" in other
     assert one != other
     assert upf_hash(one) == upf_hash(other)
     nudged = one.replace(re.search(r"<PP_LOCAL[^>]*>\n(\S+)", one)[1], "-1.0", 1)

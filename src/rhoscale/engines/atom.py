@@ -161,6 +161,10 @@ class PseudoAtom:
     energies: Mapping[str, float]
     iterations: int
 
+    def orbital(self, number: int, r: FloatArray) -> FloatArray:
+        """Orbital u(r) = r R(r), int u^2 dr = 1, at distances 0 <= r <= ``r_max`` in Bohr."""
+        return np.asarray(self.coefficients[number] @ self.basis.at(r))
+
     def density(self, r: FloatArray) -> FloatArray:
         """Density sum_i f_i R_i(r)^2 / (4 pi) at distances in Bohr, electrons per Bohr^3; zero beyond ``r_max``."""
         flat = np.asarray(r, dtype=np.float64).ravel()

@@ -96,7 +96,7 @@ def pw_input(
         f"  diagonalization = '{self_consistency.diagonalization}'",
         f"  diago_david_ndim = {self_consistency.davidson_vectors}",
         *(["  startingpot = 'file'"] if start_from_file else []),
-        *(["  startingwfc = 'file'"] if start_from_orbitals else []),
+        *_starting_orbital_lines(settings, start_from_orbitals),
         *(ONE_DIAGONALISATION if one_diagonalisation else _cycle_lines(settings, self_consistency, electrons)),
         "/",
         "ATOMIC_SPECIES",
@@ -111,6 +111,13 @@ def pw_input(
         *_kpoint_lines(settings),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _starting_orbital_lines(settings: DFTSettings, from_file: bool) -> list[str]:
+    """By default the pseudo-atoms' orbitals; random ones take fewer cycles at the Gamma point (docs/scf_start.md)."""
+    if from_file:
+        return ["  startingwfc = 'file'"]
+    return ["  startingwfc = 'random'"] if settings.gamma_only else []
 
 
 def _cycle_lines(settings: DFTSettings, self_consistency: SelfConsistency, electrons: float) -> list[str]:

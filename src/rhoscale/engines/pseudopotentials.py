@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from ase.data import atomic_numbers
 
 from rhoscale.engines.atom import solve_atom
 from rhoscale.engines.gth import gth
-from rhoscale.engines.upf import STARTING_DENSITY, upf_text
+from rhoscale.engines.upf import StartingOrbital, upf_text, without_start
 from rhoscale.errors import FormatError, OutputError
 from rhoscale.system import PseudopotentialIdentity
 
@@ -52,12 +52,12 @@ class PseudopotentialFile:
 
 
 def upf_hash(text: str) -> str:
-    """SHA-256 of a UPF file without its starting density.
+    """SHA-256 of a UPF file without its atomic density and orbitals.
 
-    Where a self-consistent cycle starts is no part of the potential, and a computed density differs
-    in its last digits between machines.
+    Where a computation starts is no part of the potential, and computed densities and orbitals differ in their
+    last digits between machines.
     """
-    return hashlib.sha256(STARTING_DENSITY.sub("", text).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(without_start(text).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @cache
@@ -68,7 +68,12 @@ def gth_pseudopotential(element: str, valence: int | None = None) -> Pseudopoten
         InputError: The table holds no such element or valence.
     """
     potential = gth(element, valence)
-    text = upf_text(potential, solve_atom(potential).density)
+    atom = solve_atom(potential)
+    orbitals = [
+        StartingOrbital(l, float(f), partial(atom.orbital, i))
+        for i, (l, f) in enumerate(zip(atom.momenta, atom.occupations, strict=True))
+    ]
+    text = upf_text(potential, atom.density, orbitals)
     identity = PseudopotentialIdentity(element, potential.name, float(potential.valence), upf_hash(text))
     return PseudopotentialFile(identity, text)
 

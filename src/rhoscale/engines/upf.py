@@ -24,6 +24,9 @@ MESH_SIZE = 601  # to 12 Bohr; pw.x integrates to 10 Bohr, an odd number of poin
 PI = Decimal("3.14159265358979323846264338327950288419716939937510")
 DIGITS = 40
 STARTING_DENSITY = re.compile(r"<PP_RHOATOM\b.*?</PP_RHOATOM>", re.DOTALL)
+STARTING_ORBITALS = re.compile(r"<PP_PSWFC\b.*?</PP_PSWFC>", re.DOTALL)
+ORBITAL_COUNT = re.compile(r'\bnumber_of_wfc\s*=\s*"[^"]*"')
+NO_ORBITALS = "<PP_PSWFC>\n</PP_PSWFC>"
 
 
 class _Column(NamedTuple):
@@ -34,7 +37,23 @@ class _Column(NamedTuple):
     values: list[Decimal]
 
 
-def upf_text(potential: GTH, radial_density: Callable[[np.ndarray], np.ndarray]) -> str:
+class StartingOrbital(NamedTuple):
+    """An orbital of the isolated pseudo-atom.
+
+    Attributes:
+        l: Angular momentum.
+        occupation: Electrons in it.
+        values: u(r) = r R(r) at distances in Bohr, with int u^2 dr = 1.
+    """
+
+    l: int
+    occupation: float
+    values: Callable[[np.ndarray], np.ndarray]
+
+
+def upf_text(
+    potential: GTH, radial_density: Callable[[np.ndarray], np.ndarray], orbitals: Sequence[StartingOrbital] = ()
+) -> str:
     """Write a GTH pseudopotential as UPF 2.0.1 for ``pw.x``.
 
     Units of the format: Rydberg, projectors times r, atomic density times 4 pi r^2.
@@ -43,6 +62,7 @@ def upf_text(potential: GTH, radial_density: Callable[[np.ndarray], np.ndarray])
         potential: Published parameters.
         radial_density: Density of the isolated pseudo-atom at distances in Bohr, electrons per Bohr^3; where
             the self-consistent cycle starts, no part of the potential.
+        orbitals: Of the isolated pseudo-atom; where the first diagonalisation starts, no part of the potential either.
     """
     with localcontext() as context:
         context.prec = DIGITS
@@ -55,18 +75,24 @@ def upf_text(potential: GTH, radial_density: Callable[[np.ndarray], np.ndarray])
         [
             '<UPF version="2.0.1">',
             f"<PP_INFO>\n{_information(potential)}\n</PP_INFO>",
-            _header(potential, len(projectors)),
+            _header(potential, len(projectors), len(orbitals)),
             f'<PP_MESH dx="{MESH_STEP}" mesh="{MESH_SIZE}" xmin="0.0" rmax="{mesh[-1]}" zmesh="{potential.valence}">',
             _block("PP_R", mesh),
             _block("PP_RAB", [MESH_STEP] * MESH_SIZE),
             "</PP_MESH>",
             _block("PP_LOCAL", local),
             _nonlocal(potential, projectors),
-            "<PP_PSWFC>\n</PP_PSWFC>",
+            _starting_orbitals(orbitals, r),
             _block("PP_RHOATOM", [Decimal(f"{x:.6e}") for x in density]),
             "</UPF>\n",
         ]
     )
+
+
+def without_start(text: str) -> str:
+    """A UPF file without what only says where a computation starts: atomic density and orbitals."""
+    text = STARTING_ORBITALS.sub(NO_ORBITALS, STARTING_DENSITY.sub("", text))
+    return ORBITAL_COUNT.sub('number_of_wfc="0"', text)
 
 
 def _information(potential: GTH) -> str:
@@ -78,7 +104,7 @@ def _information(potential: GTH) -> str:
     )
 
 
-def _header(potential: GTH, projectors: int) -> str:
+def _header(potential: GTH, projectors: int, orbitals: int) -> str:
     highest = max((c.l for c in potential.channels if c.h), default=0)
     attributes = {
         "generated": "GTH parameters on a radial mesh",
@@ -104,7 +130,7 @@ def _header(potential: GTH, projectors: int) -> str:
         "l_max_rho": 0,
         "l_local": -1,
         "mesh_size": MESH_SIZE,
-        "number_of_wfc": 0,
+        "number_of_wfc": orbitals,
         "number_of_proj": projectors,
     }
     return "<PP_HEADER\n" + "\n".join(f'  {key}="{value}"' for key, value in attributes.items()) + "/>"
@@ -129,6 +155,20 @@ def _nonlocal(potential: GTH, projectors: Sequence[_Column]) -> str:
         start += len(channel.h)
     flat = [value for row in coupling for value in row]
     return "\n".join(["<PP_NONLOCAL>", *blocks, _block("PP_DIJ", flat), "</PP_NONLOCAL>"])
+
+
+def _starting_orbitals(orbitals: Sequence[StartingOrbital], r: np.ndarray) -> str:
+    blocks = [
+        _block(
+            f"PP_CHI.{n}",
+            [Decimal(f"{x:.6e}") for x in orbital.values(r)],
+            f' index="{n}" label="{orbital.l + 1}{"SPDF"[orbital.l]}" l="{orbital.l}" '
+            f'occupation="{orbital.occupation:g}" n="1" pseudo_energy="0.0" cutoff_radius="0.0" '
+            f'ultrasoft_cutoff_radius="0.0"',
+        )
+        for n, orbital in enumerate(orbitals, 1)
+    ]
+    return "\n".join(["<PP_PSWFC>", *blocks, "</PP_PSWFC>"])
 
 
 def _block(tag: str, values: Sequence[Decimal], attributes: str = "") -> str:
