@@ -94,6 +94,7 @@ def test_input_keeps_coordinates_to_twelve_digits_and_the_threshold_counts_elect
     assert threshold is not None
     assert float(threshold.group(1)) == pytest.approx(GAMMA.convergence * 8 * 2)
     assert "K_POINTS gamma" in text
+    assert "startingwfc = 'random'" in text
 
 
 def test_one_point_may_take_the_place_of_a_mesh() -> None:
@@ -104,6 +105,7 @@ def test_one_point_may_take_the_place_of_a_mesh() -> None:
     assert one.sampling == "(0.25, 0.25, 0.25)"
     text = pw_input(SYSTEM, one, identities, names, self_consistency=DEFAULT_SELF_CONSISTENCY)
     assert text.endswith("K_POINTS crystal\n  1\n  0.25 0.25 0.25 1.0\n")
+    assert "startingwfc" not in text  # the program's own choice: atomic orbitals
     with pytest.raises(InputError, match="expected one of them"):
         replace(one, kmesh=(2, 2, 2))
 
