@@ -59,6 +59,7 @@ def train_toy_model(folder: Path) -> Path:
         size=256,
         seed=0,
     )
+    torch.set_num_threads(1)  # threads of so small a network wait for each other, minutes on a busy machine
     settings = FitSettings(epochs=12, warm_epochs=12, learning_rate=3e-3, deviation_rate=1.0)
     fitted = fit(network, start, batches, prior=prior, data_count=len(y) / 8, settings=settings)
     model = TrainedModel(
