@@ -135,9 +135,10 @@ def main() -> None:
         return start(options.model, options.structure, out, *(more or ("--threads", str(options.threads))))
 
     alone = options.alone or options.folder / "alone.zarr"
-    began = time.perf_counter()
-    finished(begin(alone))
-    print(f"left alone: {time.perf_counter() - began:.0f} s (less if it was there)", flush=True)
+    if not (alone.exists() and PredictionStore.open(alone).complete):
+        began = time.perf_counter()
+        finished(begin(alone))
+        print(f"left alone: {time.perf_counter() - began:.0f} s", flush=True)
     ways = {"kill": (killed, options.folder), "workers": (without_workers, options.folder)}
     if options.disk is not None:
         ways["disk"] = (filled, options.disk)
