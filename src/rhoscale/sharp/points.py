@@ -85,7 +85,7 @@ def _sum_atoms(lattice: Any, given: Any, groups: Any, limits: Any, points: Any, 
             weights = coefficients[numbers[a]]
             found = _within_reach(places, x, y, z, squares, inside)
             for first in range(0, found, TOGETHER):
-                n = min(TOGETHER, (found - first + 7) // 8 * 8)
+                n = min(TOGETHER, (found - first + 7) // 8 * 8)  # whole vectors
                 for j in range(n):
                     p = inside[min(first + j, found - 1)]
                     steps[0, j] = (places[0, p] - x) / REACH
