@@ -2,7 +2,7 @@
 
     python benchmarks/first_tiles.py models/al-pbe-paper runs/scaling/al-pbe-1372000.npz runs/first-tiles --minutes 10
 
-The command that users give, interrupted after some minutes as by Ctrl-C. The speed is that between the first tile that
+The command that users give, ended after some minutes. The speed is that between the first tile that
 was done and the last one, so loading is apart; the whole takes as many points at that speed. Give the same command
 again with more minutes and it goes on where it stopped.
 """
@@ -10,7 +10,6 @@ again with more minutes and it goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import signal
 import subprocess
 import sys
 import time
@@ -55,7 +54,7 @@ def main() -> None:
         points = points_done(out)
         if points > (seen[-1][1] if seen else before):
             seen.append((time.perf_counter(), points))
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     process.wait()
     if len(seen) < 2:
         raise SystemExit(f"{len(seen)} tiles done in {options.minutes:g} minutes; expected two; give more --minutes")
