@@ -1,4 +1,4 @@
-"""A part of a large prediction, timed and extrapolated: for models whose whole run would take days.
+"""A part of a large prediction, timed and extrapolated: for models whose whole run would take hours.
 
     python benchmarks/first_tiles.py models/al-pbe-paper runs/scaling/al-pbe-1372000.npz runs/first-tiles --minutes 10
 

@@ -142,9 +142,8 @@ def main() -> None:
     ways = {"kill": (killed, options.folder), "workers": (without_workers, options.folder)}
     if options.disk is not None:
         ways["disk"] = (filled, options.disk)
-    for name, (way, folder) in ways.items():
-        if name not in options.ways:
-            continue
+    for name in [name for name in ways if name in options.ways]:
+        way, folder = ways[name]
         out = folder / f"{name}.zarr"
         shutil.rmtree(out, ignore_errors=True)
         what = way(begin, out)
