@@ -36,7 +36,8 @@ def test_operations_of_a_network_are_twice_its_weights() -> None:
 
 
 def test_operations_of_the_leverage_are_twice_its_whitening() -> None:
-    assert leverage_products(Leverage(np.zeros(30, np.float32), np.ones((30, 20), np.float32))) == 2 * 30 * 20
+    leverage = Leverage(np.zeros(50, np.float32), np.arange(30), np.ones((30, 20), np.float32))
+    assert leverage_products(leverage) == 2 * 30 * 20
     assert leverage_products(None) == 0
 
 

@@ -20,7 +20,7 @@ from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.uncertainty import Recalibration, Uncertainty, fit_recalibration
-from rhoscale.uncertainty.leverage import DIRECTIONS, SHARE, SHRINKAGE, Leverage, excess_leverage
+from rhoscale.uncertainty.leverage import FEATURES, LEFT, Leverage, excess_leverage
 from toy_model import thermal_aluminium, toy_snapshot
 
 RNG = np.random.default_rng(0)
@@ -39,21 +39,38 @@ def test_leverage_is_one_on_average_in_training_and_largest_far_away() -> None:
     assert _fitted(TRAINING)(TRAINING[:1] + 100.0)[0] > 50 * found.max()
 
 
-def test_of_many_features_the_leading_directions_count() -> None:
+@pytest.mark.parametrize("rank", [30, 150])
+def test_of_many_features_those_count_that_explain_the_rest(rank: int) -> None:
     rng = np.random.default_rng(1)
-    for size in (90, 190):
-        features = rng.normal(size=(2_000, size)) @ rng.normal(size=(size, size))
-        known = _fitted(features)
-        values = np.linalg.eigvalsh(np.corrcoef(features.T))[::-1]
-        shares = values / (values + SHRINKAGE)
-        kept = known.whitening.shape[1]
-        assert kept >= DIRECTIONS
-        assert shares[:kept].sum() >= SHARE * shares.sum()
-        assert kept == DIRECTIONS or shares[: kept - 1].sum() < SHARE * shares.sum()
-        assert known(features).mean() == pytest.approx(1.0, rel=1e-3)
-        whitened = (features - features.mean(axis=0)) @ known.whitening
-        np.testing.assert_allclose(whitened.var(axis=0), shares[:kept] / shares[:kept].sum(), rtol=1e-3)
-    assert kept > DIRECTIONS
+    features = rng.normal(size=(4_000, rank)) @ rng.normal(size=(rank, 190)) + 0.01 * rng.normal(size=(4_000, 190))
+    known = _fitted(features)
+    assert (np.diff(known.chosen) > 0).all()
+    assert known.whitening.shape == (len(known.chosen), min(rank, len(known.chosen)))
+    assert known(features).mean() == pytest.approx(1.0, rel=1e-3)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+
+    def unexplained(chosen: np.ndarray) -> float:
+        coefficients = np.linalg.lstsq(standard[:, chosen], standard, rcond=None)[0]
+        return float(np.mean((standard - standard[:, chosen] @ coefficients) ** 2))
+
+    assert unexplained(known.chosen) <= LEFT
+    if rank == 30:
+        assert len(known.chosen) == FEATURES
+    else:
+        assert len(known.chosen) > FEATURES
+        assert unexplained(rng.permutation(190)[: len(known.chosen) - 1]) > LEFT
+
+
+def test_features_that_say_the_same_or_nothing_do_not_count_twice() -> None:
+    rng = np.random.default_rng(2)
+    single = rng.normal(size=(3_000, 80))
+    thrice = np.hstack([single, np.full((3_000, 1), 7.0), -2.0 * single, single + 1.0])
+    found = _fitted(thrice)
+    assert len(found.chosen) <= 80
+    assert 80 not in found.chosen
+    said = np.where(found.chosen < 80, found.chosen, (found.chosen - 81) % 80)
+    assert len(set(said)) == len(said)
+    np.testing.assert_allclose(found(thrice[:50]), _fitted(single)(single[:50]), rtol=0.2)
 
 
 def test_leverage_is_the_diagonal_of_the_hat_matrix_of_ridge_regression() -> None:
@@ -131,6 +148,20 @@ def _record(number: int, kind: str, temperature: float) -> Record:
     return Record(f"t{number}", "", "b", "train", (), f"x{number}", "Al4", 4, kind, temperature, 0.0)
 
 
+def test_models_of_before_whose_features_all_count_keep_their_format(toy_model: Path, tmp_path: Path) -> None:
+    plain = load_trained(toy_model)
+    size = plain.network.inputs
+    every = Leverage(np.zeros(size, np.float32), np.arange(size), np.eye(size, 3, dtype=np.float32))
+    for beyond, format_name in ((0.0, "rhoscale-model-2"), (1.0, "rhoscale-model-4")):
+        factors = Recalibration(1.0, 1.0, 0.0, 1e-4, beyond)
+        folder = save_trained(replace(plain, leverage=every, recalibration=factors), tmp_path / format_name)
+        assert f'format = "{format_name}"' in (folder / "card.toml").read_text()
+        again = load_trained(folder).leverage
+        assert again is not None
+        assert again.counts_all
+        assert again(np.full((1, size), 2.0))[0] == 12.0
+
+
 @pytest.fixture(scope="module")
 def training() -> Labelled:
     """Cold cells, and hot ones that a fit to the cold has not seen the like of."""
@@ -164,10 +195,8 @@ def test_a_model_with_leverage_comes_back_the_same_and_a_swapped_range_is_refuse
     assert 'format = "rhoscale-model-1"' in (toy_model / "card.toml").read_text()
     known = feature_range(plain, training)
     model = replace(plain, leverage=known.leverage, recalibration=Recalibration(1.0, 1.0, 0.0, 1e-4))
-    before = replace(model, recalibration=replace(model.recalibration, beyond=0.0))
-    assert 'format = "rhoscale-model-2"' in (save_trained(before, tmp_path / "old") / "card.toml").read_text()
     folder = save_trained(model, tmp_path / "model")
-    assert 'format = "rhoscale-model-4"' in (folder / "card.toml").read_text()
+    assert 'format = "rhoscale-model-6"' in (folder / "card.toml").read_text()
     again = load_trained(folder)
     assert again.recalibration == model.recalibration
     assert again.leverage is not None
@@ -178,7 +207,7 @@ def test_a_model_with_leverage_comes_back_the_same_and_a_swapped_range_is_refuse
     np.testing.assert_allclose(raised.epistemic, np.hypot(before.epistemic, 1e-4 * excess), rtol=1e-5)
     assert (raised.epistemic > before.epistemic).any()
     np.testing.assert_allclose(raised.total**2, raised.aleatoric**2 + raised.epistemic**2, rtol=1e-4)
-    other = replace(model, leverage=Leverage(known.leverage.centre + 1, known.leverage.whitening))
+    other = replace(model, leverage=replace(known.leverage, centre=known.leverage.centre + 1))
     wrong = save_trained(other, tmp_path / "other")
     hashes = [
         next(x for x in (f / "card.toml").read_text().split("\n[") if x.startswith("leverage]"))

@@ -35,7 +35,9 @@ FORMAT_WITH_LEVERAGE = "rhoscale-model-2"  # one table and two arrays more
 FORMAT_WITH_SHARP = "rhoscale-model-3"  # a table and an array of each element more
 FORMAT_WITH_EXCESS = "rhoscale-model-4"  # leverage counts beyond that of training alone
 FORMAT_WITH_BONDS = "rhoscale-model-5"  # the sharp part is two arrays
-FORMATS = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP, FORMAT_WITH_EXCESS, FORMAT_WITH_BONDS)
+FORMAT_WITH_CHOICE = "rhoscale-model-6"  # the leverage is that of chosen features
+_OLDER = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP, FORMAT_WITH_EXCESS)
+FORMATS = (*_OLDER, FORMAT_WITH_BONDS, FORMAT_WITH_CHOICE)
 CARD = "card.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -104,6 +106,8 @@ def load_trained(path: str | Path) -> TrainedModel:
 
 def _format(model: TrainedModel) -> str:
     used = model.recalibration
+    if model.leverage is not None and not model.leverage.counts_all:
+        return FORMAT_WITH_CHOICE
     if model.sharp is not None:
         return FORMAT_WITH_BONDS
     if used is not None and used.leverage > 0 and used.beyond > 0:
@@ -263,7 +267,7 @@ def _sharp_part(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sh
     said = card.get("sharp")
     if not said:
         return None
-    if card["format"] != FORMAT_WITH_BONDS:  # a table for each element
+    if card["format"] in _OLDER:  # a table for each element
         return SharpPart.of_tables({e: AtomicDensityTable.from_parts(arrays[e], meta) for e, meta in said.items()})
     part = SharpPart(tuple(said["elements"]), **arrays)
     if said != _sharp_card(part):

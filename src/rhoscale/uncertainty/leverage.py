@@ -13,8 +13,8 @@ from rhoscale.errors import ModelError
 FloatArray = NDArray[np.float32]
 
 SHRINKAGE = 1e-2  # lambda, in variances of a standardised feature; what varies less does not say where a point is
-SHARE = 0.5  # of the trace, from the leading directions that count: they tell errors as well as all do, for less
-DIRECTIONS = 64  # that count at least
+LEFT = 0.05  # of the variance of all standardised features, that those which count do not explain
+FEATURES = 64  # that count at least
 _ROWS = 4096  # at a time: what the product writes stays in the cache
 
 
@@ -24,33 +24,38 @@ class Leverage:
 
         h(x) = (x - m)^T (C + lambda D)^-1 (x - m) / tr[C (C + lambda D)^-1] = |W^T (x - m)|^2,
 
-    with mean m and covariance C of the training features and D the diagonal of C, in the leading directions of
-    D^-1/2 C D^-1/2 alone. With all of them it is the diagonal of the hat matrix of ridge regression up to a factor
-    (D. C. Hoaglin and R. E. Welsch, Am. Stat. 32, 17, 1978), the posterior variance of a linear model in units of its
-    mean over training, and a Mahalanobis distance squared.
+    with mean m and covariance C of the training features and D the diagonal of C. With all features it is the diagonal
+    of the hat matrix of ridge regression up to a factor (D. C. Hoaglin and R. E. Welsch, Am. Stat. 32, 17, 1978), the
+    posterior variance of a linear model in units of its mean over training, and a Mahalanobis distance squared.
+
+    Descriptors repeat themselves, so few features tell nearly all: a Cholesky decomposition of their correlations picks
+    as its next pivot the feature that those before explain least (H. Harbrecht, M. Peters and R. Schneider, Appl.
+    Numer. Math. 62, 428, 2012), until all explain the rest.
 
     Attributes:
-        centre: m [d].
-        whitening: W [d, r], leading directions first.
+        centre: m of all features [d].
+        chosen: Which features count, ascending [s].
+        whitening: W [s, r].
     """
 
     centre: FloatArray
+    chosen: NDArray[np.int64]
     whitening: FloatArray
 
     @classmethod
     def of(cls, centre: NDArray[np.float64], covariance: NDArray[np.float64]) -> Leverage:
         """Prepare from mean [d] and covariance [d, d] of the training features; constant features do not count."""
         variances = np.diag(covariance)
-        varies = variances > 1e-13 * (variances + np.square(centre))
-        scale = np.sqrt(np.where(varies, variances, np.inf))
-        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-        varying = int(np.count_nonzero(values > 0.01 * SHRINKAGE))
-        values, vectors = values[::-1][:varying], vectors[:, ::-1][:, :varying]
-        trace = np.cumsum(values / (values + SHRINKAGE))
-        kept = min(varying, max(DIRECTIONS, int(np.searchsorted(trace, SHARE * trace[-1])) + 1))
-        values, vectors, mean = values[:kept], vectors[:, :kept], float(trace[kept - 1])
-        whitening = vectors / scale[:, None] / np.sqrt((values + SHRINKAGE) * mean)
-        return cls(centre.astype(np.float32), whitening.astype(np.float32))
+        varying = np.flatnonzero(variances > 1e-13 * (variances + np.square(centre)))
+        scale = np.sqrt(variances[varying])
+        correlation = covariance[np.ix_(varying, varying)] / np.outer(scale, scale)
+        pivots = _pivots(correlation)
+        values, vectors = np.linalg.eigh(correlation[np.ix_(pivots, pivots)])
+        told = values > 0.01 * SHRINKAGE
+        values, vectors = values[told], vectors[:, told]
+        trace = float(np.sum(values / (values + SHRINKAGE)))
+        whitening = vectors / scale[pivots, None] / np.sqrt((values + SHRINKAGE) * trace)
+        return cls(centre.astype(np.float32), varying[pivots].astype(np.int64), whitening.astype(np.float32))
 
     def __call__(self, features: NDArray[np.floating]) -> FloatArray:
         """Evaluate h [n] at points with the given features [n, d]; 1 on average in training.
@@ -65,13 +70,19 @@ class Leverage:
             )
         found = np.empty(len(features), dtype=np.float32)
         for start in range(0, len(features), _ROWS):
-            rows = np.asarray(features[start : start + _ROWS], dtype=np.float32) - self.centre
+            rows = np.asarray(features[start : start + _ROWS, self.chosen], dtype=np.float32) - self.centre[self.chosen]
             found[start : start + _ROWS] = np.square(rows @ self.whitening).sum(axis=1)
         return found
 
-    def to_arrays(self) -> dict[str, FloatArray]:
-        """Both arrays by name."""
-        return {"centre": self.centre, "whitening": self.whitening}
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays by name; without ``chosen`` where all features count, as in models that knew no choice."""
+        arrays: dict[str, NDArray[np.generic]] = {"centre": self.centre, "whitening": self.whitening}
+        return arrays if self.counts_all else {**arrays, "chosen": self.chosen}
+
+    @property
+    def counts_all(self) -> bool:
+        """Whether every feature counts."""
+        return len(self.chosen) == len(self.centre)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Leverage:
@@ -84,12 +95,30 @@ class Leverage:
             centre, whitening = (np.asarray(arrays[name], dtype=np.float32) for name in ("centre", "whitening"))
         except KeyError as error:
             raise ModelError(f"the model's range lacks the array {error}; copy the whole model again") from error
-        if centre.ndim != 1 or whitening.ndim != 2 or len(centre) != len(whitening):
+        chosen = np.asarray(arrays.get("chosen", np.arange(centre.size)), dtype=np.int64)
+        fit = centre.ndim == chosen.ndim == 1 and whitening.ndim == 2 and len(chosen) == len(whitening)
+        if not fit or not np.isin(chosen, np.arange(centre.size)).all():
             raise ModelError(
-                f"the arrays of the model's range have shapes {centre.shape} and {whitening.shape}; expected "
-                f"[features] and [features, directions]; copy the whole model again"
+                f"the arrays of the model's range have shapes {centre.shape} and {whitening.shape}, for {chosen.size} "
+                f"chosen features; expected [features] and [chosen, directions]; copy the whole model again"
             )
-        return cls(centre, whitening)
+        return cls(centre, chosen, whitening)
+
+
+def _pivots(correlation: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows of a correlation matrix that explain all but LEFT of its trace, FEATURES of them at least, ascending."""
+    left = np.diag(correlation).copy()
+    rows = np.zeros((0, len(left)))
+    pivots: list[int] = []
+    while len(pivots) < len(left) and (len(pivots) < FEATURES or left.clip(0).sum() > LEFT * len(left)):
+        pivot = int(np.argmax(left))
+        pivots.append(pivot)
+        if left[pivot] > 0:
+            row = (correlation[pivot] - rows[:, pivot] @ rows) / np.sqrt(left[pivot])
+            rows = np.vstack([rows, row])
+            left -= np.square(row)
+        left[pivot] = -np.inf
+    return np.sort(np.array(pivots, dtype=np.intp))
 
 
 def excess_leverage(leverage: NDArray[np.floating], beyond: float = 1.0) -> FloatArray:

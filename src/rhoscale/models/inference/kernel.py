@@ -62,7 +62,8 @@ class Spread(NamedTuple):
         density: The output layer's weights of the density [width].
         coefficients: Variances of the skip coefficients [hidden + 1, most].
         fresh: Where a pass backward meets a value for the first time [hidden + 1, most].
-        whitening: From standardised features to those whose squares add up to the leverage; of no column without it.
+        chosen: Features that the leverage is one of; none without it.
+        whitening: From those, standardised, to numbers whose squares add up to the leverage.
     """
 
     first: Matrices
@@ -71,6 +72,7 @@ class Spread(NamedTuple):
     density: NDArray[np.float32]
     coefficients: NDArray[np.float32]
     fresh: NDArray[np.bool_]
+    chosen: NDArray[np.int64]
     whitening: Matrices
 
 
@@ -109,12 +111,14 @@ def evaluate_with_spread(features, network, spread, results):  # type: ignore[no
     gradients = np.empty(len(values), dtype=np.float32)
     variances = np.empty(BLOCK * width, dtype=np.float32)
     directions = spread.whitening.columns[0]
+    chosen = np.zeros(BLOCK * spread.whitening.inner[0], dtype=inputs.dtype)
     whitened = np.empty(BLOCK * directions, dtype=np.float32)
     for start in range(0, len(features), BLOCK):
         count = min(BLOCK, len(features) - start)
         size = count * width
         _standardise_with_squares(features, start, count, network, inputs, squares)
-        multiply(inputs, 0, count, spread.whitening, 0, whitened)
+        _choose(inputs, count, network, spread, chosen)
+        multiply(chosen, 0, count, spread.whitening, 0, whitened)
         for p in range(count):
             results[start + p, 3] = _dot(whitened, p * directions, whitened, p * directions, directions)
         for l in range(hidden):
@@ -182,6 +186,14 @@ def _standardise_with_squares(features, start, count, network, inputs, squares):
         for k in range(size, inner):
             put(inputs, _u(p * inner + k), _f(0))
             put(squares, _u(p * inner + k), _f(0))
+
+
+@njit(forceinline=True, **_options)
+def _choose(inputs, count, network, spread, chosen):  # type: ignore[no-untyped-def]
+    inner, size = len(network.centre), spread.whitening.inner[0]
+    for p in range(count):
+        for k in range(len(spread.chosen)):
+            chosen[_u(p * size + k)] = inputs[_u(p * inner + spread.chosen[k])]
 
 
 @njit(forceinline=True, **_options)

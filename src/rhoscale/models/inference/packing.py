@@ -63,16 +63,17 @@ def pack_spread(
         density=np.pad(means["output.weight"][0], (0, rows - network.width)),
         coefficients=_coefficients(network, variances, missing=0.0),
         fresh=_fresh(network),
-        whitening=pack([_whitening(network, scaling, leverage)], bfloat16=bfloat16),
+        chosen=np.zeros(0, dtype=np.int64) if leverage is None else leverage.chosen,
+        whitening=pack([_whitening(scaling, leverage)], bfloat16=bfloat16),
     )
 
 
-def _whitening(network: DenseNet, scaling: Scaling, leverage: Leverage | None) -> tuple[Array, Array]:
-    """W^T (x - m) as a product with the standardised features."""
+def _whitening(scaling: Scaling, leverage: Leverage | None) -> tuple[Array, Array]:
+    """W^T (x - m) as a product with the chosen ones of the standardised features."""
     if leverage is None:
-        return np.zeros((network.inputs, 0)), np.zeros(0)
-    mean, deviation = scaling.feature_mean.numpy(), scaling.feature_deviation.numpy()
-    return leverage.whitening * deviation[:, None], (mean - leverage.centre) @ leverage.whitening
+        return np.zeros((0, 0)), np.zeros(0)
+    mean, deviation = (values.numpy()[leverage.chosen] for values in (scaling.feature_mean, scaling.feature_deviation))
+    return leverage.whitening * deviation[:, None], (mean - leverage.centre[leverage.chosen]) @ leverage.whitening
 
 
 def _names(network: DenseNet) -> list[str]:
