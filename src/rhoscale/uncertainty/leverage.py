@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpstrf
 
 from rhoscale.errors import ModelError
 
@@ -107,18 +108,10 @@ class Leverage:
 
 def _pivots(correlation: NDArray[np.float64]) -> NDArray[np.intp]:
     """Rows of a correlation matrix that explain all but LEFT of its trace, FEATURES of them at least, ascending."""
-    left = np.diag(correlation).copy()
-    rows = np.zeros((0, len(left)))
-    pivots: list[int] = []
-    while len(pivots) < len(left) and (len(pivots) < FEATURES or left.clip(0).sum() > LEFT * len(left)):
-        pivot = int(np.argmax(left))
-        pivots.append(pivot)
-        if left[pivot] > 0:
-            row = (correlation[pivot] - rows[:, pivot] @ rows) / np.sqrt(left[pivot])
-            rows = np.vstack([rows, row])
-            left -= np.square(row)
-        left[pivot] = -np.inf
-    return np.sort(np.array(pivots, dtype=np.intp))
+    factor, order, rank, _ = dpstrf(correlation)  # U^T U of the reordered matrix, the largest remainder first
+    explained = np.cumsum(np.square(np.triu(factor)[:rank]).sum(axis=1))
+    needed = int(np.searchsorted(explained, (1.0 - LEFT) * len(correlation))) + 1
+    return np.sort(order[: min(rank, max(FEATURES, needed))].astype(np.intp) - 1)
 
 
 def excess_leverage(leverage: NDArray[np.floating], beyond: float = 1.0) -> FloatArray:

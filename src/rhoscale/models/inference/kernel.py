@@ -62,7 +62,7 @@ class Spread(NamedTuple):
         density: The output layer's weights of the density [width].
         coefficients: Variances of the skip coefficients [hidden + 1, most].
         fresh: Where a pass backward meets a value for the first time [hidden + 1, most].
-        chosen: Features that the leverage is one of; none without it.
+        chosen: Numbers of the features that the leverage is made of; none without it.
         whitening: From those, standardised, to numbers whose squares add up to the leverage.
     """
 
@@ -190,6 +190,7 @@ def _standardise_with_squares(features, start, count, network, inputs, squares):
 
 @njit(forceinline=True, **_options)
 def _choose(inputs, count, network, spread, chosen):  # type: ignore[no-untyped-def]
+    """Copy the features that the leverage is made of; what pads the rows stays zero."""
     inner, size = len(network.centre), spread.whitening.inner[0]
     for p in range(count):
         for k in range(len(spread.chosen)):
