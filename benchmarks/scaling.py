@@ -2,12 +2,14 @@
 
     python benchmarks/scaling.py al-pbe runs/scaling --atoms 864 10976 97556 1372000 4116000
     python benchmarks/scaling.py sige-pbe runs/scaling --atoms 1000 97336 1404928
+    python benchmarks/scaling.py al-pbe runs/scaling --atoms 864 --seeds 2 3 4 5 6 7 8 9 10 11 12
     python benchmarks/scaling.py al-pbe runs/scaling --report
 
 builds thermal supercells with vacancies (`rhoscale build`) and predicts them with both deviations (`rhoscale predict`),
-each command a process of its own, one line of `FOLDER/MODEL.jsonl` for each size. The report fits exponents, puts the
-core-seconds of the DFT labels in `--data` beside them (paper: figure 18, tables I and II), and compares distributions
-(figure 13). It needs `FOLDER/MODEL-ATOMS.histograms.npy` only, so stores may be deleted.
+each command a process of its own, one line of `FOLDER/MODEL.jsonl` for each size and seed. The report fits exponents,
+puts the core-seconds of the DFT labels in `--data` beside them (paper: figure 18, tables I and II), and compares
+distributions (figure 13); seeds of one size are taken together: mean times, summed counts. It needs the files
+`FOLDER/*.histograms.npy` only, so stores may be deleted.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ CRYSTALS = {
     "sige-pbe": "--lattice diamond --alloy Si=0.5,Ge=0.5 --constant 10.49 --temperature 933",
 }
 LABELS = {"al-pbe": "data/al-gamma", "sige-pbe": "data/sige"}
+MEASURED = ("points", "seconds", "processor_seconds", "peak_GiB", "bytes")
+LARGE = 50_000  # atoms from which on imports and the reading of kernels no longer count for much
 
 
 def timed(command: list[str]) -> tuple[str, dict[str, float]]:
@@ -49,19 +54,20 @@ def timed(command: list[str]) -> tuple[str, dict[str, float]]:
     return printed, {"seconds": elapsed, "processor_seconds": processor, "peak_GiB": used.ru_maxrss / 2**20}
 
 
-def run(model: str, folder: Path, atoms: int, threads: int) -> dict[str, Any]:
-    """Build and predict one size; keep the counts of its densities and deviations."""
-    structure, out = folder / f"{model}-{atoms}.npz", folder / f"{model}-{atoms}.zarr"
+def run(model: str, folder: Path, atoms: int, seed: int, threads: int) -> dict[str, Any]:
+    """Build and predict one supercell; keep the counts of its densities and deviations."""
+    name = run_name(model, atoms, seed)
+    structure, out = folder / f"{name}.npz", folder / f"{name}.zarr"
     built: dict[str, float] = {}
     if not structure.exists():
-        supercell = [*CRYSTALS[model].split(), "--atoms", str(atoms), "--vacancies", "0.001", "--seed", "1"]
+        supercell = [*CRYSTALS[model].split(), "--atoms", str(atoms), "--vacancies", "0.001", "--seed", str(seed)]
         _, built = timed(["build", *supercell, "--out", str(structure)])
     command = ["predict", str(structure), "--model", model, "--out", str(out), "--threads", str(threads), "--json"]
     printed, used = timed(command)
     report = json.loads(printed)
     store = PredictionStore.open(out)
     counts = sum(part.sum(axis=0, dtype=np.int64) for part in store.histograms())
-    np.save(folder / f"{model}-{atoms}.histograms.npy", counts)
+    np.save(folder / f"{name}.histograms.npy", counts)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return {
         "atoms": len(np.load(structure)["positions"]),
@@ -69,10 +75,15 @@ def run(model: str, folder: Path, atoms: int, threads: int) -> dict[str, Any]:
         **used,
         "bytes": size,
         "build": built,
-        "histograms": f"{model}-{atoms}.histograms.npy",
+        "histograms": f"{name}.histograms.npy",
         "threads": threads,
         "report": {name: value for name, value in report.items() if name != "plan"},
     }
+
+
+def run_name(model: str, atoms: int, seed: int) -> str:
+    """Name of the files of one supercell."""
+    return f"{model}-{atoms}" + ("" if seed == 1 else f"-seed-{seed}")
 
 
 def exponent(sizes: np.ndarray, values: np.ndarray) -> tuple[float, float]:
@@ -81,48 +92,69 @@ def exponent(sizes: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     return float(power), float(np.exp(logarithm))
 
 
+def sizes(model: str, folder: Path) -> list[dict[str, Any]]:
+    """One row for each number of atoms, smallest first: means over its seeds, and their counts summed."""
+    runs = [json.loads(line) for line in (folder / f"{model}.jsonl").open()]
+    rows = []
+    for atoms in sorted({run["atoms"] for run in runs}):
+        same = [run for run in runs if run["atoms"] == atoms]
+        counts = sum(np.load(folder / run["histograms"]) for run in same)
+        means = {name: float(np.mean([run[name] for run in same])) for name in MEASURED}
+        rows.append({"atoms": atoms, "seeds": len(same), "counts": counts, **means})
+    return rows
+
+
 def report(model: str, folder: Path, data: Path) -> None:
     """Print the tables."""
-    rows = sorted((json.loads(line) for line in (folder / f"{model}.jsonl").open()), key=lambda row: row["atoms"])
-    records = SnapshotStore.open(data).records()
-    sizes = sorted({record.n_atoms for record in records if record.kind == "bulk"})
-    labels = [[r.core_seconds for r in records if r.n_atoms == n and r.kind == "bulk"] for n in sizes]
-    dft = np.array([np.mean(seconds) for seconds in labels])
-    power, factor = exponent(np.array(sizes), dft)
-    for n, seconds, mean in zip(sizes, labels, dft, strict=True):
-        print(f"DFT, {data.name}: {n} atoms, {len(seconds)} labels, {mean:.0f} core-seconds")
-    print(f"DFT: core-seconds = {factor:.3g} atoms^{power:.2f}\n")
-    print("| atoms | points | s | processor s | points/s | peak GiB | GB | DFT, core-years | speed-up | KS distances |")
-    largest = np.load(folder / rows[-1]["histograms"])
+    rows = sizes(model, folder)
+    power, factor = dft_costs(data)
+    print(
+        "| atoms (seeds) | points | s | processor s | points/s | GiB | GB | DFT, core-years | speed-up | KS distances |"
+    )
     for row in rows:
         expected = factor * row["atoms"] ** power
-        counts = np.load(folder / row["histograms"])
-        distances = [kolmogorov_smirnov(a, b) for a, b in zip(counts, largest, strict=True)]
+        distances = [kolmogorov_smirnov(a, b) for a, b in zip(row["counts"], rows[-1]["counts"], strict=True)]
         ks = ", ".join(f"{name} {d:.4f}" for name, d in zip(QUANTITIES, distances, strict=True))
         print(
-            f"| {row['atoms']:,} | {row['points']:.3g} | {row['seconds']:.1f} | {row['processor_seconds']:.1f} | "
-            f"{row['points'] / row['seconds']:.3g} | {row['peak_GiB']:.2f} | {row['bytes'] / 1e9:.3g} | "
-            f"{expected / 3.156e7:.2g} | {expected / row['processor_seconds']:.2g} | {ks} |"
+            f"| {row['atoms']:,} ({row['seeds']}) | {row['points']:.3g} | {row['seconds']:.1f} | "
+            f"{row['processor_seconds']:.1f} | {row['points'] / row['seconds']:.3g} | {row['peak_GiB']:.2f} | "
+            f"{row['bytes'] / 1e9:.3g} | {expected / 3.156e7:.2g} | {expected / row['processor_seconds']:.2g} | {ks} |"
         )
-    atoms = np.array([row["atoms"] for row in rows])
-    for name in ("seconds", "processor_seconds", "peak_GiB", "bytes"):
-        print(f"{name}: atoms^{exponent(atoms, np.array([row[name] for row in rows]))[0]:.3f}")
+    for smallest in (0, LARGE):
+        fitted = [row for row in rows if row["atoms"] >= smallest]
+        atoms = np.array([row["atoms"] for row in fitted])
+        powers = {name: exponent(atoms, np.array([row[name] for row in fitted]))[0] for name in MEASURED}
+        print(f"from {atoms[0]:,} atoms on:", ", ".join(f"{name} atoms^{power:.3f}" for name, power in powers.items()))
+
+
+def dft_costs(data: Path) -> tuple[float, float]:
+    """Power and factor of the labels' core-seconds by their number of atoms; prints what they follow from."""
+    records = [record for record in SnapshotStore.open(data).records() if record.kind == "bulk"]
+    atoms = sorted({record.n_atoms for record in records})
+    labels = [[record.core_seconds for record in records if record.n_atoms == n] for n in atoms]
+    means = np.array([np.mean(seconds) for seconds in labels])
+    power, factor = exponent(np.array(atoms), means)
+    for n, seconds, mean in zip(atoms, labels, means, strict=True):
+        print(f"DFT, {data.name}: {n} atoms, {len(seconds)} labels, {mean:.0f} core-seconds")
+    print(f"DFT: core-seconds = {factor:.3g} atoms^{power:.2f}\n")
+    return power, factor
 
 
 def main() -> None:
-    """Run the sizes that are not there yet, or report."""
+    """Run the supercells that are not there yet, or report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=sorted(CRYSTALS))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--atoms", type=int, nargs="+", default=[])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, help="data set whose labels give DFT's time")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for atoms in options.atoms:
-        if not (options.folder / f"{options.model}-{atoms}.histograms.npy").exists():
-            row = run(options.model, options.folder, atoms, options.threads)
+    for atoms, seed in product(options.atoms, options.seeds):
+        if not (options.folder / f"{run_name(options.model, atoms, seed)}.histograms.npy").exists():
+            row = run(options.model, options.folder, atoms, seed, options.threads)
             with (options.folder / f"{options.model}.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps({name: value for name, value in row.items() if name != "report"}), flush=True)
