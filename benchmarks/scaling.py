@@ -3,7 +3,7 @@
     python benchmarks/scaling.py al-pbe runs/scaling --atoms 864 10976 97556 1372000 4116000
     python benchmarks/scaling.py sige-pbe runs/scaling --atoms 1000 97336 1404928
     python benchmarks/scaling.py al-pbe runs/scaling --atoms 864 --seeds 2 3 4 5 6 7 8 9 10 11 12
-    python benchmarks/scaling.py al-pbe runs/scaling --report
+    python benchmarks/scaling.py al-pbe runs/scaling --report --figure scaling.png
 
 builds thermal supercells with vacancies (`rhoscale build`) and predicts them with both deviations (`rhoscale predict`),
 each command a process of its own, one line of `FOLDER/MODEL.jsonl` for each size and seed. The report fits exponents,
@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from rhoscale.datasets.store import SnapshotStore
-from rhoscale.prediction.statistics import QUANTITIES, kolmogorov_smirnov
+from rhoscale.prediction.statistics import QUANTITIES, bin_edges, kolmogorov_smirnov
 from rhoscale.prediction.store import PredictionStore
+from rhoscale.report.scaling import SECONDS_PER_YEAR, DFTCosts, PredictedSize, draw_scaling
 
 CRYSTALS = {
     "al-pbe": "--lattice fcc --elements Al --constant 7.65 --temperature 933",
@@ -92,7 +93,7 @@ def exponent(sizes: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     return float(power), float(np.exp(logarithm))
 
 
-def sizes(model: str, folder: Path) -> list[dict[str, Any]]:
+def measured_sizes(model: str, folder: Path) -> list[dict[str, Any]]:
     """One row for each number of atoms, smallest first: means over its seeds, and their counts summed."""
     runs = [json.loads(line) for line in (folder / f"{model}.jsonl").open()]
     rows = []
@@ -104,31 +105,8 @@ def sizes(model: str, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def report(model: str, folder: Path, data: Path) -> None:
-    """Print the tables."""
-    rows = sizes(model, folder)
-    power, factor = dft_costs(data)
-    print(
-        "| atoms (seeds) | points | s | processor s | points/s | GiB | GB | DFT, core-years | speed-up | KS distances |"
-    )
-    for row in rows:
-        expected = factor * row["atoms"] ** power
-        distances = [kolmogorov_smirnov(a, b) for a, b in zip(row["counts"], rows[-1]["counts"], strict=True)]
-        ks = ", ".join(f"{name} {d:.4f}" for name, d in zip(QUANTITIES, distances, strict=True))
-        print(
-            f"| {row['atoms']:,} ({row['seeds']}) | {row['points']:.3g} | {row['seconds']:.1f} | "
-            f"{row['processor_seconds']:.1f} | {row['points'] / row['seconds']:.3g} | {row['peak_GiB']:.2f} | "
-            f"{row['bytes'] / 1e9:.3g} | {expected / 3.156e7:.2g} | {expected / row['processor_seconds']:.2g} | {ks} |"
-        )
-    for smallest in (0, LARGE):
-        fitted = [row for row in rows if row["atoms"] >= smallest]
-        atoms = np.array([row["atoms"] for row in fitted])
-        powers = {name: exponent(atoms, np.array([row[name] for row in fitted]))[0] for name in MEASURED}
-        print(f"from {atoms[0]:,} atoms on:", ", ".join(f"{name} atoms^{power:.3f}" for name, power in powers.items()))
-
-
-def dft_costs(data: Path) -> tuple[float, float]:
-    """Power and factor of the labels' core-seconds by their number of atoms; prints what they follow from."""
+def dft_costs(data: Path) -> DFTCosts:
+    """Mean core-seconds of the labels by their number of atoms; prints what they follow from."""
     records = [record for record in SnapshotStore.open(data).records() if record.kind == "bulk"]
     atoms = sorted({record.n_atoms for record in records})
     labels = [[record.core_seconds for record in records if record.n_atoms == n] for n in atoms]
@@ -137,7 +115,41 @@ def dft_costs(data: Path) -> tuple[float, float]:
     for n, seconds, mean in zip(atoms, labels, means, strict=True):
         print(f"DFT, {data.name}: {n} atoms, {len(seconds)} labels, {mean:.0f} core-seconds")
     print(f"DFT: core-seconds = {factor:.3g} atoms^{power:.2f}\n")
-    return power, factor
+    return DFTCosts(np.array(atoms), means, power, factor)
+
+
+def report(rows: list[dict[str, Any]], dft: DFTCosts) -> None:
+    """Print the tables."""
+    print(
+        "| atoms (seeds) | points | s | processor s | points/s | GiB | GB | DFT, core-years | speed-up | KS distances |"
+    )
+    for row in rows:
+        expected = dft.at(row["atoms"])
+        distances = [kolmogorov_smirnov(a, b) for a, b in zip(row["counts"], rows[-1]["counts"], strict=True)]
+        ks = ", ".join(f"{name} {d:.4f}" for name, d in zip(QUANTITIES, distances, strict=True))
+        print(
+            f"| {row['atoms']:,} ({row['seeds']}) | {row['points']:.3g} | {row['seconds']:.1f} | "
+            f"{row['processor_seconds']:.1f} | {row['points'] / row['seconds']:.3g} | {row['peak_GiB']:.2f} | "
+            f"{row['bytes'] / 1e9:.3g} | {expected / SECONDS_PER_YEAR:.2g} | "
+            f"{expected / row['processor_seconds']:.2g} | {ks} |"
+        )
+    for smallest in (0, LARGE):
+        fitted = [row for row in rows if row["atoms"] >= smallest]
+        atoms = np.array([row["atoms"] for row in fitted])
+        powers = {name: exponent(atoms, np.array([row[name] for row in fitted]))[0] for name in MEASURED}
+        print(f"from {atoms[0]:,} atoms on:", ", ".join(f"{name} atoms^{power:.3f}" for name, power in powers.items()))
+
+
+def draw(file: Path, model: str, rows: list[dict[str, Any]], dft: DFTCosts) -> None:
+    """Draw them."""
+    drawn = [
+        PredictedSize(
+            row["atoms"], row["processor_seconds"], row["peak_GiB"], dict(zip(QUANTITIES, row["counts"], strict=True))
+        )
+        for row in rows
+    ]
+    with file.open("wb") as picture:
+        draw_scaling(picture, drawn, dft, bin_edges(), f"{model}: predictions with both deviations, two cores")
 
 
 def main() -> None:
@@ -150,6 +162,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, help="data set whose labels give DFT's time")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--figure", type=Path, help="PNG to draw")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for atoms, seed in product(options.atoms, options.seeds):
@@ -158,8 +171,14 @@ def main() -> None:
             with (options.folder / f"{options.model}.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps({name: value for name, value in row.items() if name != "report"}), flush=True)
-    if options.report:
-        report(options.model, options.folder, options.data or Path(LABELS[options.model]))
+    if options.report or options.figure:
+        rows, dft = (
+            measured_sizes(options.model, options.folder),
+            dft_costs(options.data or Path(LABELS[options.model])),
+        )
+        report(rows, dft)
+        if options.figure:
+            draw(options.figure, options.model, rows, dft)
 
 
 if __name__ == "__main__":

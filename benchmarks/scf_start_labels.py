@@ -23,13 +23,16 @@ ATOMS = 32
 def main(output: Path, tasks: list[str]) -> None:
     """Make the data set."""
     source = SnapshotStore.open(DATA)
+    held_out = [*source.select(role="test"), *source.select(role="validation")]
+    if unknown := set(tasks) - {record.task for record in held_out}:
+        raise SystemExit(f"no test or validation cell of {DATA} is called {', '.join(sorted(unknown))}")
     if output.exists():
         target = SnapshotStore.open(output)
     else:
         target = SnapshotStore.create(output, name=output.name, description="structures of al, 2x2x2 shifted k-points")
     there = {record.task for record in target.records()}
     start = PredictedStart.load("al-pbe", source.pseudopotentials())
-    for record in [*source.select(role="test"), *source.select(role="validation")]:
+    for record in held_out:
         wanted = record.task in tasks if tasks else record.n_atoms <= ATOMS
         if not wanted or record.task in there:
             continue

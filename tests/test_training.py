@@ -11,6 +11,7 @@ from torch import Tensor
 from rhoscale.errors import FormatError, InputError, ModelError
 from rhoscale.models.dense_network import DenseNet, Linear, Parameters, affine
 from rhoscale.models.posterior import MeanField, mean_field, normal_prior, stochastic_names
+from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.training import (
     EpochReport,
     FitResult,
@@ -28,10 +29,8 @@ NOISE = 0.3
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """These networks are too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with torch_threads(1):
+        yield
 
 
 class LinearModel:
