@@ -60,10 +60,10 @@ def take_turns(tasks: dict[str, Callable[[], object]]) -> dict[str, float]:
     return best
 
 
-def speed(model: TrainedModel) -> None:
-    """Print the cost a point and the share of the ceiling."""
+def speed(model: TrainedModel, system: System) -> None:
+    """Print the cost a point of a structure and the share of the ceiling."""
     ceilings = measure_ceilings()
-    features, prior = (a[:POINTS] for a in described(model, thermal_aluminium(model)))
+    features, prior = (a[:POINTS] for a in described(model, system))
     given = None if model.prior_mean == "none" else prior
     low = [False, True] if has_bfloat16() else [False]
     fast = {b: Predictor.of(model.network, model.posterior, model.scaling, bfloat16=b) for b in low}
@@ -141,11 +141,12 @@ def main() -> None:
     words = parser.parse_args()
     torch.set_num_threads(1)
     model, model_hash = load_with_hash(words.model)
-    speed(model)
+    store = None if words.data is None else SnapshotStore.open(words.data)
+    speed(model, thermal_aluminium(model) if store is None else store.load(store.select(role="test")[0]).system)
     if words.run:
         whole_run(model, model_hash, words.run)
-    if words.data is not None:
-        differences(model, SnapshotStore.open(words.data), words.draws)
+    if store is not None:
+        differences(model, store, words.draws)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 SECONDS_PER_YEAR = 3.156e7
-DRAWN_FROM, DRAWN_TO = 1e-5, 0.2  # e/Bohr^3: what histograms show
+DRAWN_FROM, DRAWN_TO = 2e-6, 0.2  # e/Bohr^3: what histograms show
 
 
 @dataclass(frozen=True)
