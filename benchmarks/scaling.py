@@ -148,7 +148,7 @@ def draw(file: Path, model: str, rows: list[dict[str, Any]], dft: DFTCosts) -> N
         )
         for row in rows
     ]
-    with file.open("wb") as picture:
+    with file.open("xb") as picture:
         draw_scaling(picture, drawn, dft, bin_edges(), f"{model}: predictions with both deviations, two cores")
 
 
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, help="data set whose labels give DFT's time")
     parser.add_argument("--report", action="store_true")
-    parser.add_argument("--figure", type=Path, help="PNG to draw")
+    parser.add_argument("--figure", type=Path, help="PNG to draw, a new file")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for atoms, seed in product(options.atoms, options.seeds):
@@ -172,10 +172,8 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps({name: value for name, value in row.items() if name != "report"}), flush=True)
     if options.report or options.figure:
-        rows, dft = (
-            measured_sizes(options.model, options.folder),
-            dft_costs(options.data or Path(LABELS[options.model])),
-        )
+        rows = measured_sizes(options.model, options.folder)
+        dft = dft_costs(options.data or Path(LABELS[options.model]))
         report(rows, dft)
         if options.figure:
             draw(options.figure, options.model, rows, dft)
