@@ -5,6 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread() -> None:
+    """Threads of networks as small as the tests' wait for each other, for minutes on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The fit loop: closed form, repeatability, resume; transfer: what stays frozen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from torch import Tensor
 from rhoscale.errors import FormatError, InputError, ModelError
 from rhoscale.models.dense_network import DenseNet, Linear, Parameters, affine
 from rhoscale.models.posterior import MeanField, mean_field, normal_prior, stochastic_names
-from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.training import (
     EpochReport,
     FitResult,
@@ -24,13 +23,6 @@ from rhoscale.training import (
 from rhoscale.training.state import TrainingState
 
 NOISE = 0.3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """These networks are too small for more."""
-    with torch_threads(1):
-        yield
 
 
 class LinearModel:

@@ -12,7 +12,6 @@ from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.models import DenseNet, Scaling, TrainedModel, save_trained
 from rhoscale.models.posterior import mean_field, stochastic_names
-from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.training import FitSettings, ShuffledBatches, fit
@@ -61,8 +60,7 @@ def train_toy_model(folder: Path) -> Path:
         seed=0,
     )
     settings = FitSettings(epochs=12, warm_epochs=12, learning_rate=3e-3, deviation_rate=1.0)
-    with torch_threads(1):  # threads of so small a network wait for each other, minutes on a busy machine
-        fitted = fit(network, start, batches, prior=prior, data_count=len(y) / 8, settings=settings)
+    fitted = fit(network, start, batches, prior=prior, data_count=len(y) / 8, settings=settings)
     model = TrainedModel(
         name="toy",
         network=network,
