@@ -4,8 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/network.py --data data/al  # and accuracy on the test cells of a data set
     OMP_NUM_THREADS=1 python benchmarks/network.py --run 8         # and a whole prediction of 8 x 2,048 atoms
 
-Processor time of one thread; the ways to do the same thing take turns, and each keeps the best of its rounds, so that
-other load on the machine hits all alike.
+Speed is that at points of thermal aluminium, with ``--data`` at those of its first test cell, which models of other
+elements need. Processor time of one thread; the ways to do the same thing take turns, and each keeps the best of its
+rounds, so that other load on the machine hits all alike.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ import numpy as np
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.prediction.statistics import QUANTITIES, bin_edges, kolmogorov_smirnov
 from rhoscale.prediction.store import PredictionStore
-from rhoscale.report.scaling import SECONDS_PER_YEAR, DFTCosts, PredictedSize, draw_scaling
+from rhoscale.report.scaling import DFTCosts, PredictedSize, draw_scaling
+from rhoscale.units import SECONDS_PER_YEAR
 
 CRYSTALS = {
     "al-pbe": "--lattice fcc --elements Al --constant 7.65 --temperature 933",
@@ -94,14 +96,14 @@ def exponent(sizes: np.ndarray, values: np.ndarray) -> tuple[float, float]:
 
 
 def measured_sizes(model: str, folder: Path) -> list[dict[str, Any]]:
-    """One row for each number of atoms, smallest first: means over its seeds, and their counts summed."""
+    """One row for each number of atoms, smallest first: means over its seeds, their counts, and the sum."""
     runs = [json.loads(line) for line in (folder / f"{model}.jsonl").open()]
     rows = []
     for atoms in sorted({run["atoms"] for run in runs}):
         same = [run for run in runs if run["atoms"] == atoms]
-        counts = sum(np.load(folder / run["histograms"]) for run in same)
+        draws = [np.load(folder / run["histograms"]) for run in same]
         means = {name: float(np.mean([run[name] for run in same])) for name in MEASURED}
-        rows.append({"atoms": atoms, "seeds": len(same), "counts": counts, **means})
+        rows.append({"atoms": atoms, "seeds": len(same), "draws": draws, "counts": sum(draws), **means})
     return rows
 
 
@@ -125,19 +127,33 @@ def report(rows: list[dict[str, Any]], dft: DFTCosts) -> None:
     )
     for row in rows:
         expected = dft.at(row["atoms"])
-        distances = [kolmogorov_smirnov(a, b) for a, b in zip(row["counts"], rows[-1]["counts"], strict=True)]
-        ks = ", ".join(f"{name} {d:.4f}" for name, d in zip(QUANTITIES, distances, strict=True))
+        ks = words(distances(row["counts"], rows[-1]["counts"]))
         print(
             f"| {row['atoms']:,} ({row['seeds']}) | {row['points']:.3g} | {row['seconds']:.1f} | "
             f"{row['processor_seconds']:.1f} | {row['points'] / row['seconds']:.3g} | {row['peak_GiB']:.2f} | "
             f"{row['bytes'] / 1e9:.3g} | {expected / SECONDS_PER_YEAR:.2g} | "
             f"{expected / row['processor_seconds']:.2g} | {ks} |"
         )
+    for row in (row for row in rows if row["seeds"] > 1):
+        single = np.array([distances(draw, rows[-1]["counts"]) for draw in row["draws"]])
+        halves = distances(sum(row["draws"][::2]), sum(row["draws"][1::2]))
+        print(f"{row['atoms']:,} atoms: one seed from the largest size at least {words(single.min(axis=0))},")
+        print(f"    at most {words(single.max(axis=0))}; every other seed from the rest {words(halves)}")
     for smallest in (0, LARGE):
         fitted = [row for row in rows if row["atoms"] >= smallest]
         atoms = np.array([row["atoms"] for row in fitted])
         powers = {name: exponent(atoms, np.array([row[name] for row in fitted]))[0] for name in MEASURED}
         print(f"from {atoms[0]:,} atoms on:", ", ".join(f"{name} atoms^{power:.3f}" for name, power in powers.items()))
+
+
+def distances(first: np.ndarray, second: np.ndarray) -> list[float]:
+    """Kolmogorov-Smirnov distance of each quantity."""
+    return [kolmogorov_smirnov(a, b) for a, b in zip(first, second, strict=True)]
+
+
+def words(values: Iterable[float]) -> str:
+    """Numbers with the names of the quantities."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in zip(QUANTITIES, values, strict=True))
 
 
 def draw(file: Path, model: str, rows: list[dict[str, Any]], dft: DFTCosts) -> None:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-SECONDS_PER_YEAR = 3.156e7
+from rhoscale.units import SECONDS_PER_YEAR
+
 DRAWN_FROM, DRAWN_TO = 2e-6, 0.2  # e/Bohr^3: what histograms show
 
 
@@ -23,7 +24,7 @@ class PredictedSize:
         atoms: Their number.
         seconds: Of processor time.
         gibibytes: Peak memory.
-        counts: Values in each bin, for each quantity.
+        counts: Quantity -> points in each bin [bins].
     """
 
     atoms: int
@@ -62,7 +63,7 @@ def draw_scaling(
         file: Where the picture goes.
         sizes: Predictions, smallest first.
         dft: What DFT costs.
-        edges: Of the bins of the distributions, e/Bohr^3.
+        edges: Of the bins of the distributions [bins + 1], e/Bohr^3.
         title: Line above all.
     """
     figure = Figure(figsize=(11.5, 3.6), dpi=150, layout="constrained")
