@@ -5,7 +5,7 @@
 
 MALA (A. Cangi et al., Comput. Phys. Commun. 314, 109654, 2025) takes its descriptors from LAMMPS's ``compute
 sna/grid``. Its own package lacks the input files for it, so LAMMPS gets the settings that MALA 1.4 has by default: 91
-features, 2 J_max = 10, cutoff 4.67637 Angstrom. Both take turns and keep their best round of processor time, one thread.
+features, 2 J_max = 10, cutoff 4.67637 Angstrom. Both take turns and keep their best processor time, one thread.
 """
 
 from __future__ import annotations
