@@ -11,15 +11,12 @@ from scipy.spatial.transform import Rotation
 
 from rhoscale.descriptors import describe as describe_any_family
 from rhoscale.descriptors import spec_from_dict
-from rhoscale.descriptors.lanes import WIDTH
 from rhoscale.descriptors.smooth import (
     AngularSet,
     RadialSet,
     Smooth,
     cluster_describer,
     describe_by_definition,
-    few_registers,
-    many_registers,
     smooth_describer,
 )
 from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE
@@ -65,6 +62,17 @@ def test_kernel_equals_definition(degree: int) -> None:
     spec = Smooth(("Ge", "Si"), radial=(RadialSet(17, 9.0),), angular=(AngularSet((5,) * (degree + 1), 7.0),))
     points = scattered(system, 40)
     assert_same_features(describe(system, points, spec), describe_by_definition(points, system, spec))
+
+
+def test_kernel_equals_definition_with_any_numbers_of_radial_functions() -> None:
+    """More than fit the registers together, none at all, and more atoms than the cache holds together."""
+    system = triclinic(3, atoms=12)
+    spec = Smooth(("Ge", "Si"), radial=(), angular=(AngularSet((27, 13, 12, 7, 0, 6, 4, 5, 2, 1), 9.0),))
+    points = scattered(system, 40)
+    by_definition = describe_by_definition(points, system, spec)
+    scale = np.abs(by_definition).max(axis=0)  # fifty atoms of each kind, whose terms cancel
+    assert scale.min() > 0
+    np.testing.assert_allclose(describe(system, points, spec) / scale, by_definition / scale, atol=2e-5)
 
 
 def test_kernel_equals_definition_on_a_grid_and_with_several_sets() -> None:
@@ -283,28 +291,3 @@ def test_family_is_registered_under_its_name() -> None:
 def test_unknown_elements_are_refused() -> None:
     with pytest.raises(ModelError, match="know Si; the structure also holds Ge"):
         smooth_describer(triclinic(), Smooth(("Si",)))
-
-
-def test_kernels_for_few_registers_and_for_many_agree() -> None:
-    """They differ in the order of loops and in where normalisation enters, not in what they sum."""
-    rng = np.random.default_rng(0)
-    counts = np.array([7, 8, 5, 3, 3, 2, 1, 2, 0, 1])
-    atoms = rng.uniform(-4, 4, (2, 3, 37)).astype(np.float32)
-    atoms[:, :, ::5] += 20.0  # beyond the cutoff of every point
-    block = rng.normal(size=3 * WIDTH).astype(np.float32)
-    radial = np.array([1 / 81, 0.25, -1.25, 1.0], dtype=np.float32)
-    size = AngularSet(tuple(counts), 9.0).size
-    found = []
-    for kernel in (many_registers, few_registers):
-        functions = np.zeros(kernel.CHUNK * 8 * WIDTH, np.float32)
-        angles = np.zeros(kernel.CHUNK * kernel.angular_rows(9) * WIDTH, np.float32)
-        sums = np.zeros((2, kernel.density_rows(counts) * WIDTH), np.float32)
-        table = np.zeros((2 * size + 8) * WIDTH, np.float32)
-        for kind in range(2):
-            kernel.neighbour_density(block, atoms[kind], 37, radial, counts, functions, angles, sums[kind])
-        assert kernel.own_power_spectrum(sums[0], counts, table, 0) == size
-        assert kernel.power_spectrum(sums[0], sums[1], counts, table, size) == 2 * size
-        found.append(table[: 2 * size * WIDTH].reshape(2 * size, WIDTH))
-    assert np.abs(found[0]).max(axis=1).min() > 1e-3
-    scale = np.abs(found[0]).max()
-    np.testing.assert_allclose(found[0] / scale, found[1] / scale, rtol=2e-5, atol=1e-6)

@@ -7,14 +7,12 @@ import numpy as np
 from rhoscale.descriptors import Smooth
 from rhoscale.models import DenseNet
 from rhoscale.models.inference.packing import RANK
-from rhoscale.processor import AVX512, REGISTERS
 from rhoscale.uncertainty.leverage import Leverage
 
-# descriptors/smooth/radial.py, many_registers.py, few_registers.py
+# descriptors/smooth/radial.py, kernel.py
 DISTANCE = 8
 START_OF_RADIAL = 9
 EACH_RADIAL = 3
-HARMONICS = (0, 0, 14, 35, 60)  # those written out, to each degree (harmonics.py)
 # models/inference/activations.py
 ACTIVATION = {"gelu": 27, "gelu-tanh": 30, "silu": 21, "relu": 1, "tanh": 19}
 SLOPE = {"gelu": 18, "gelu-tanh": 11, "silu": 4, "relu": 1, "tanh": 2}
@@ -38,15 +36,11 @@ def smooth_operations(spec: Smooth, density: float) -> float:
         total += atoms(s.cutoff) * each
         pairs = sum((2 * l + 1) * n * (n + 1) // 2 for l, n in enumerate(s.counts))
         total += pairs * (2 if len(spec.elements) == 1 else 4 * len(spec.elements))
-        if REGISTERS != AVX512:
-            total += products * len(spec.elements)  # normalisation, once a point
+        total += products * len(spec.elements)  # normalisation, once a point
     return total
 
 
 def _harmonics(degree: int) -> int:
-    if REGISTERS == AVX512:
-        written = min(degree, len(HARMONICS) - 1)
-        return HARMONICS[written] + sum(12 * l - 4 for l in range(written + 1, degree + 1))  # the rest by recurrence
     powers = 6 * max(0, degree - 1)  # (x + i y)^m for m > 1; then P_lm, and its products with either part for m > 0
     polynomials = 4 * sum(degree - 1 - m for m in range(degree))
     return powers + polynomials + 2 * sum(degree - m for m in range(1, degree + 1))

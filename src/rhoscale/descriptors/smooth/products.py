@@ -1,4 +1,4 @@
-"""Loops whose sums of products fill sixteen registers, written out by the code generator.
+"""Loops whose sums of products fill the registers, written out by the code generator.
 
 They become functions of the machine that take pointers, which leaves all registers to the sums; left to itself the
 compiler keeps addresses of the whole kernel in mind and spills. Tables are flat; one row is WIDTH float32, one for
@@ -15,11 +15,12 @@ from numba import types
 from numba.extending import intrinsic
 
 from rhoscale.descriptors.lanes import WIDTH
+from rhoscale.processor import AVX512, REGISTERS
 
-LONGEST = 6
-"""Radial functions whose products with two harmonics are summed together, half as many as with one: twelve sums."""
-TILE = 3
-"""Radial functions on either side of a tile of a power spectrum: nine sums."""
+LONGEST = 12 if REGISTERS == AVX512 else 6
+"""Radial functions whose products with two harmonics are summed together, half as many as with one: 24 or 12 sums."""
+TILE = 4 if REGISTERS == AVX512 else 3
+"""Radial functions on either side of a tile of a power spectrum: 16 or 9 sums."""
 
 _FLAGS = ("contract", "nsz")
 _VECTOR = ir.VectorType(ir.FloatType(), WIDTH)

@@ -11,14 +11,12 @@ import numpy as np
 from numba import njit
 
 from rhoscale.descriptors.lanes import larger, load_register, square_root, store
-from rhoscale.processor import AVX512, REGISTERS
 
 CHUNK = 16  # atoms whose states are held in the first-level cache together
 
 _options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _f = np.float32
-# handing tables to a function costs atomic operations
-_whole: dict[str, Any] = {**_options, "forceinline": REGISTERS != AVX512}
+_whole: dict[str, Any] = {**_options, "forceinline": True}  # handing tables to a function costs atomic operations
 
 
 @njit(forceinline=True, **_options)
