@@ -34,7 +34,7 @@ from rhoscale.report.scaling import DFTCosts, PredictedSize, draw_scaling
 from rhoscale.units import SECONDS_PER_YEAR
 
 CRYSTALS = {
-    "al-pbe": "--lattice fcc --elements Al --constant 7.65 --temperature 933",
+    "al-pbe": "--lattice fcc --elements Al --constant 7.65 --temperature 933 --blocks 16",
     "sige-pbe": "--lattice diamond --alloy Si=0.5,Ge=0.5 --constant 10.49 --temperature 933",
 }
 LABELS = {"al-pbe": "data/al-gamma", "sige-pbe": "data/sige"}
