@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py al-pbe runs/scaling --atoms 864 10976 97556 1372000 4116000
     python benchmarks/scaling.py sige-pbe runs/scaling --atoms 1000 97336 1404928
-    python benchmarks/scaling.py al-pbe runs/scaling --atoms 864 --seeds 2 3 4 5 6 7 8 9 10 11 12
+    python benchmarks/scaling.py al-pbe runs/scaling --atoms 864 --seeds $(seq 2 96)
     python benchmarks/scaling.py al-pbe runs/scaling --report --figure scaling.png
 
 builds thermal supercells with vacancies (`rhoscale build`) and predicts them with both deviations (`rhoscale predict`),
