@@ -20,7 +20,6 @@ from rhoscale.descriptors.smooth.kernel import (
     angular_rows,
     density_rows,
     neighbour_density,
-    own_power_spectrum,
     power_spectrum,
 )
 from rhoscale.descriptors.smooth.radial import CHUNK as RADIAL_CHUNK
@@ -223,10 +222,10 @@ def _describe_block(block, near, ends, shapes, constants, scratch, table):  # ty
                 block, near[kind], ends[kind, cutoff], constants[s], counts, functions, angles, sums[kind]
             )
         if kinds == 1:
-            row = own_power_spectrum(sums[0], counts, table, row)
+            row = power_spectrum(sums[0], sums[0], True, counts, table, row)
             continue
         for kind in range(kinds):
             for i in range(used):
                 sums[kinds, i] += sums[kind, i]
         for kind in range(kinds):
-            row = power_spectrum(sums[kinds], sums[kind], counts, table, row)
+            row = power_spectrum(sums[kinds], sums[kind], False, counts, table, row)

@@ -220,8 +220,11 @@ def neighbour_density(block, atoms, last, radial, counts, functions, angles, sum
 
 
 @njit(**_options)
-def power_spectrum(a, b, counts, features, at):  # type: ignore[no-untyped-def]
-    """Write p_nn'l = 1/2 sum_m (a_nlm b_n'lm + b_nlm a_n'lm) for n <= n' below counts[l]; return the next row."""
+def power_spectrum(a, b, alike, counts, features, at):  # type: ignore[no-untyped-def]
+    """Write p_nn'l = 1/2 sum_m (a_nlm b_n'lm + b_nlm a_n'lm) for n <= n' below counts[l]; return the next row.
+
+    ``alike`` says that a and b are the same, so that sum_m a_nlm a_n'lm does.
+    """
     first = 0
     for l in range(len(counts)):
         rows = 2 * l + 1
@@ -229,24 +232,10 @@ def power_spectrum(a, b, counts, features, at):  # type: ignore[no-untyped-def]
             for k in range(n, counts[l], TILE):
                 size = min(TILE, counts[l] - k)
                 i, j = first + n * rows, first + k * rows
-                write_symmetric_products(size, n == k, rows, a, b, i, j, features, at + k - n, counts[l] - n - 1)
-            done = min(TILE, counts[l] - n)
-            at += done * (counts[l] - n) - done * (done - 1) // 2
-        first += counts[l] * rows
-    return at
-
-
-@njit(**_options)
-def own_power_spectrum(c, counts, features, at):  # type: ignore[no-untyped-def]
-    """Write p_nn'l = sum_m c_nlm c_n'lm, :func:`power_spectrum` where there is one element; return the next row."""
-    first = 0
-    for l in range(len(counts)):
-        rows = 2 * l + 1
-        for n in range(0, counts[l], TILE):
-            for k in range(n, counts[l], TILE):
-                size = min(TILE, counts[l] - k)
-                i, j = first + n * rows, first + k * rows
-                write_products(size, n == k, rows, c, c, i, j, features, at + k - n, counts[l] - n - 1)
+                if alike:
+                    write_products(size, n == k, rows, a, b, i, j, features, at + k - n, counts[l] - n - 1)
+                else:
+                    write_symmetric_products(size, n == k, rows, a, b, i, j, features, at + k - n, counts[l] - n - 1)
             done = min(TILE, counts[l] - n)
             at += done * (counts[l] - n) - done * (done - 1) // 2
         first += counts[l] * rows
