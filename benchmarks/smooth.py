@@ -91,7 +91,10 @@ def main(part: str = "") -> None:
         Case("Al, power spectrum only, grid 0.51 Bohr", thermal, spectrum, block(0.51)),
         Case("Al, wide, grid 0.51 Bohr", thermal, wide, block(0.51)),
         Case("Si-Ge, default, grid 0.51 Bohr", alloy, Smooth(("Ge", "Si")), block(0.51)),
+        Case("Al, to degree 9, grid 0.51 Bohr", thermal, Smooth(("Al",), angular=bundled), block(0.51, 16)),
+        Case("Al, to degree 9, grid 0.64 Bohr", thermal, Smooth(("Al",), angular=bundled), block(0.64, 16)),
         Case("Al, to degree 9, grid 0.96 Bohr", thermal, Smooth(("Al",), angular=bundled), block(0.96, 16)),
+        Case("Si-Ge, to degree 9, grid 0.51 Bohr", alloy, Smooth(("Ge", "Si"), angular=bundled), block(0.51, 16)),
         Case("Si-Ge, to degree 9, grid 0.76 Bohr", alloy, Smooth(("Ge", "Si"), angular=bundled), block(0.76, 16)),
     ]
     top = ceiling()
