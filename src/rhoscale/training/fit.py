@@ -18,6 +18,7 @@ from rhoscale.models.elbo import negative_elbo
 from rhoscale.models.likelihood import squared_error
 from rhoscale.models.posterior import MeanField
 from rhoscale.training.batches import Batch
+from rhoscale.training.soap import Soap
 from rhoscale.training.state import TrainingState
 
 
@@ -28,7 +29,8 @@ class FitSettings:
     Attributes:
         epochs: Epochs of the variational phase.
         warm_epochs: Epochs of squared error on the deterministic network before it.
-        learning_rate: Of Adam (paper, appendix F: 1e-3).
+        optimiser: ``soap`` (:mod:`rhoscale.training.soap`) or ``adam`` (paper, appendix F).
+        learning_rate: Of the optimiser (paper, appendix F: 1e-3).
         schedule: ``cosine`` lets the rate fall to zero over the variational phase, ``constant`` keeps it.
         deviation_rate: Learning rate of the log deviations, as a multiple of ``learning_rate``.
         beta: 0 for eq. 5; see :func:`rhoscale.models.likelihood.negative_log_likelihood`.
@@ -40,6 +42,7 @@ class FitSettings:
 
     epochs: int = 80
     warm_epochs: int = 10
+    optimiser: Literal["soap", "adam"] = "soap"
     learning_rate: float = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     deviation_rate: float = 10.0
@@ -114,7 +117,7 @@ def fit(
     on_epoch: Callable[[EpochReport], None] | None = None,
     device: str = "cpu",
 ) -> FitResult:
-    """Minimise the loss of eq. 3 with Adam; goes on from ``state_path`` if that exists.
+    """Minimise the loss of eq. 3; goes on from ``state_path`` if that exists.
 
     A run that is killed and started again ends with the same bits as an unbroken one, on the same machine with
     the same number of threads: shuffling and draws follow from the seed and the epoch alone.
@@ -260,18 +263,17 @@ class _Run:
             chosen |= {f"log_deviation.{k}": v for k, v in spread.items() if k not in self.frozen}
         return chosen
 
-    def _new_optimiser(self) -> torch.optim.Adam:
+    def _new_optimiser(self) -> torch.optim.Optimizer:
         s, chosen = self.settings, self._optimised()
         for tensor in chosen.values():
             tensor.requires_grad_()
-        groups = [
-            {"params": [v for k, v in chosen.items() if k.startswith("mean.")], "multiple": 1.0},
-            {"params": [v for k, v in chosen.items() if k.startswith("log_")], "multiple": s.deviation_rate},
-        ]
-        return torch.optim.Adam([g for g in groups if g["params"]], lr=s.learning_rate)
+        means: dict[str, Any] = {"params": [v for k, v in chosen.items() if k.startswith("mean.")], "multiple": 1.0}
+        spread: dict[str, Any] = {"params": [v for k, v in chosen.items() if k.startswith("log_")]}
+        groups = [g for g in (means, spread | {"multiple": s.deviation_rate, "turned": False}) if g["params"]]
+        return (Soap if s.optimiser == "soap" else torch.optim.Adam)(groups, lr=s.learning_rate)
 
     def _begin_variational_phase(self) -> None:
-        """Start the noise at the squared error that the warm start left, and forget Adam's moments."""
+        """Start the noise at the squared error that the warm start left, and forget the optimiser's moments."""
         with torch.no_grad():
             self.posterior.means["output.bias"][1] = math.log(max(self.history[-1].data, 1e-10))
         self.optimiser = self._new_optimiser()

@@ -27,7 +27,7 @@ class TrainingState:
         epoch: The next epoch.
         posterior: After the epoch before.
         best: Posterior of the lowest validation error so far, or None.
-        optimiser: Moments of Adam for each optimised tensor, and its steps.
+        optimiser: Moments for each optimised tensor, and its steps.
         record: History and fingerprint, as plain values.
     """
 
