@@ -249,7 +249,7 @@ def _baseline_lines(axes: Axes, case: Case) -> None:
 def _against_cost(axes: Axes, results: Sequence[ArmResult], case: str) -> None:
     """L1 with its spread over seeds against DFT time, one line an arm; arms stand a little beside each other."""
     arms, _, _ = _places(results)
-    width = 0.02 * max(float(np.mean(r.target)) for r in results)
+    width = 0.004 * max(float(np.mean(r.target)) for r in results)
     for number, arm in enumerate(arms):
         mine = sorted((r for r in results if r.arm == arm and r.runs.get(case)), key=lambda r: r.budget)
         shift = (number - (len(arms) - 1) / 2) * width

@@ -7,8 +7,9 @@ Every point is summed on its own and in the same order, so its bits do not depen
 it: matrix libraries give no such promise. Activations are float32, or bfloat16 kept as uint16, whose pairs the
 processor multiplies and adds to float32 (AVX512-BF16).
 
-A block of sums fills the registers of the processor: with AVX-512 those of 6 points and 4 vectors of 16 neurons, with
-AVX2 those of 6 points and 2 vectors of 8 (:mod:`rhoscale.processor`). Weights are packed in the same order.
+A block of sums fills the registers of the processor: with AVX-512 those of 6 points and 4 vectors of 16 neurons (12
+points where 2 vectors or one are left), with AVX2 those of 6 points and 2 vectors of 8 (:mod:`rhoscale.processor`).
+Weights are packed in the same order.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from rhoscale.processor import AVX512, REGISTERS, Registers
 LANES = 16  # rows of tables are a multiple of it, on any processor
 PANEL = 4  # vectors of neurons; times WIDE points: 24 sums, 4 weights and a factor, in 32 registers
 WIDE = 6
-NARROW = 12  # points at a time where one vector of neurons is left
+PAIR = 2  # vectors of neurons where fewer than PANEL are left
+NARROW = 12  # points at a time with PAIR vectors or one
 HALVES = 2  # vectors of 8 neurons; times WIDE points: 12 sums, 2 weights and a factor, in 16 registers
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
@@ -160,6 +162,7 @@ def _tile(points: int, vectors: int, lanes: int) -> Callable[..., Any]:
 
 
 _wide = _tile(WIDE, PANEL, LANES)
+_pair = _tile(NARROW, PAIR, LANES)
 _narrow = _tile(NARROW, 1, LANES)
 _halves = _tile(WIDE, HALVES, LANES // HALVES)
 
@@ -205,7 +208,14 @@ def multiply_avx512(a, at, points, matrices, m, out):  # type: ignore[no-untyped
                 a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
                 out, p * columns + c, columns,
             )  # fmt: skip
-    for c in range(wide, columns, LANES):
+    paired = wide + (columns - wide) // (PAIR * LANES) * (PAIR * LANES)
+    for c in range(wide, paired, PAIR * LANES):
+        for p in range(0, points, NARROW):
+            _pair(
+                a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
+                out, p * columns + c, columns,
+            )  # fmt: skip
+    for c in range(paired, columns, LANES):
         for p in range(0, points, NARROW):
             _narrow(
                 a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
@@ -243,8 +253,8 @@ def pack(
     whole = [_padded_with_zeros(weights) for weights, _ in matrices]
     columns = [weights.shape[1] for weights in whole]
     starts = [np.pad(start, (0, c - len(start))) for (_, start), c in zip(matrices, columns, strict=True)]
-    panel = PANEL * LANES if bfloat16 or registers == AVX512 else LANES
-    packed = [_pack(weights, panel, bfloat16) for weights in whole]
+    panels = (PANEL * LANES, PAIR * LANES, LANES) if bfloat16 or registers == AVX512 else (LANES,)
+    packed = [_pack(weights, panels, bfloat16) for weights in whole]
     return Matrices(
         weights=np.concatenate(packed),
         places=np.cumsum([0, *(len(p) for p in packed)])[:-1],
@@ -262,15 +272,16 @@ def _padded_with_zeros(weights: NDArray[np.floating]) -> NDArray[np.float32]:
     return whole
 
 
-def _pack(weights: NDArray[np.float32], panel: int, bfloat16: bool) -> NDArray[np.generic]:
+def _pack(weights: NDArray[np.float32], panels: Sequence[int], bfloat16: bool) -> NDArray[np.generic]:
     """Panels of columns one after the other, in each the rows, or pairs of rows, in the order of the loop."""
     inner, columns = weights.shape
-    wide = columns // panel * panel
-    ends = [*range(panel, wide + 1, panel), *range(wide + LANES, columns + 1, LANES)]
-    panels = np.split(weights, ends[:-1], axis=1)
+    ends = [0]
+    for panel in panels:
+        ends += range(ends[-1] + panel, columns + 1, panel)
+    cut = np.split(weights, ends[1:-1], axis=1)
     if not bfloat16:
-        return np.concatenate([np.ascontiguousarray(panel).reshape(-1) for panel in panels])
-    pairs = [panel.reshape(inner // 2, 2, panel.shape[1]).transpose(0, 2, 1).reshape(-1) for panel in panels]
+        return np.concatenate([np.ascontiguousarray(panel).reshape(-1) for panel in cut])
+    pairs = [panel.reshape(inner // 2, 2, panel.shape[1]).transpose(0, 2, 1).reshape(-1) for panel in cut]
     return to_bfloat16(np.concatenate(pairs))
 
 
