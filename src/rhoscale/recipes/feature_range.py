@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rhoscale.baselines.linear import NormalEquations, ridge_path
 from rhoscale.datasets.split import Record
 from rhoscale.descriptors import describer, spec_from_dict
-from rhoscale.grid import Grid
 from rhoscale.models import TrainedModel
+from rhoscale.recipes.judge import judged_grid
 from rhoscale.recipes.training_data import Labelled
 from rhoscale.uncertainty.leverage import Leverage, excess_leverage
 
@@ -75,7 +75,7 @@ def _samples(model: TrainedModel, training: Labelled, seed: int) -> list[_Sample
     rng = np.random.default_rng(seed)
     spec = spec_from_dict(model.descriptor_spec)
     for snapshot in training.snapshots:
-        grid = Grid.from_spacing(snapshot.system.cell, model.compute_spacing)
+        grid = judged_grid(model, snapshot.system.cell)
         chosen = np.sort(rng.choice(grid.size, min(POINTS, grid.size), replace=False))
         features = describer(snapshot.system, spec)(grid.points()[chosen])
         density = snapshot.density.on_grid(grid.shape).values.reshape(-1)[chosen]

@@ -62,6 +62,11 @@ class Judged:
         return self.sigma_to_l1 * float(np.mean(self.uncertainty.total, dtype=np.float64))
 
 
+def judged_grid(model: TrainedModel, cell: NDArray[np.float64]) -> Grid:
+    """The compute grid, or one of 0.7 Bohr where that is coarser: a coarse grid may fall on the sites of a lattice."""
+    return Grid.from_spacing(cell, min(model.compute_spacing, COARSEST))
+
+
 def judge_snapshot(
     model: TrainedModel,
     snapshot: Snapshot,
@@ -81,7 +86,7 @@ def judge_snapshot(
         seed: Of the points and the draws.
         tables: Atomic densities for the promolecule's errors and regions; without them nothing counts as a bond.
     """
-    grid = Grid.from_spacing(snapshot.system.cell, min(model.compute_spacing, COARSEST))
+    grid = judged_grid(model, snapshot.system.cell)
     positions = grid.points()
     features = describer(snapshot.system, spec_from_dict(model.descriptor_spec))(positions)
     prior = prior_mean(snapshot.system, model)(positions, features)
