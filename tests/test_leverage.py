@@ -188,6 +188,17 @@ def test_the_scale_is_what_a_linear_fit_adds_where_it_has_not_been(toy_model: Pa
     assert feature_range(model, training).scale == 0.0  # and no linear part, nothing that it leaves out
 
 
+def test_a_coarse_compute_grid_that_falls_on_the_sites_of_a_lattice_does_not_set_the_range(
+    toy_model: Path, training: Labelled
+) -> None:
+    """Two points along a cubic cell of four atoms: half of them would be sites of atoms, the others holes."""
+    model = load_trained(toy_model)
+    edge = float(training.snapshots[0].system.cell[0, 0])
+    coarse, fine = (feature_range(replace(model, compute_spacing=spacing), training) for spacing in (edge / 2.01, 0.7))
+    assert coarse.quantile == fine.quantile
+    assert coarse.share == fine.share
+
+
 def test_a_model_with_leverage_comes_back_the_same_and_a_swapped_range_is_refused(
     toy_model: Path, training: Labelled, tmp_path: Path
 ) -> None:
