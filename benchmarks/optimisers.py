@@ -1,6 +1,6 @@
 """What the optimiser does to a recipe: validation error and time with the paper's Adam and with SOAP, all else equal.
 
-    python benchmarks/optimisers.py recipes/sige-pbe.toml --fraction 0.06 --epochs 6
+    python benchmarks/optimisers.py recipes/sige-pbe.toml --fraction 0.06 --epochs 6 --test test-x50
 
 Every combination is a training of its own, kept in the output folder; one that is there already is not repeated.
 """
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6, help="of the variational phase")
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3], help="learning rates")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--test", default="test-32", help="batch for the card")
+    parser.add_argument("--test", default="test-32", help="batch of the recipe's data for the card")
     parser.add_argument("--out", type=Path, default=Path("runs/optimisers"))
     options = parser.parse_args()
     recipe = read_config(options.recipe, TrainConfig)

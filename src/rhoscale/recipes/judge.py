@@ -63,7 +63,7 @@ class Judged:
 
 
 def judged_grid(model: TrainedModel, cell: NDArray[np.float64]) -> Grid:
-    """The compute grid, or one of 0.7 Bohr where that is coarser: a coarse grid may fall on the sites of a lattice."""
+    """The compute grid, or one of 0.7 Bohr where that is coarser: of few points too many may be sites of a lattice."""
     return Grid.from_spacing(cell, min(model.compute_spacing, COARSEST))
 
 
