@@ -12,11 +12,11 @@ import numpy as np
 
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.sampling.forces import classical_calculator
+from rhoscale.sampling.momenta import draw_momenta
 from rhoscale.sampling.thermostat import (
     ScaledCalculator,
     Thermostat,
     at_rest,
-    draw_momenta,
     equilibrium_scale,
     run_dynamics,
 )

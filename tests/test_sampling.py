@@ -17,6 +17,8 @@ from rhoscale.sampling.chain import NoseHooverChain
 from rhoscale.sampling.compiled import changes
 from rhoscale.sampling.decorrelation import autocorrelation, density_waves, integrated_time, overlap
 from rhoscale.sampling.forces import classical_calculator
+from rhoscale.sampling.langevin import Langevin
+from rhoscale.sampling.momenta import draw_momenta, kinetic_temperature
 from rhoscale.sampling.schedule import Schedule, Stage, thermalise
 from rhoscale.sampling.thermostat import (
     EngineCalculator,
@@ -24,9 +26,7 @@ from rhoscale.sampling.thermostat import (
     ScaledCalculator,
     Thermostat,
     at_rest,
-    draw_momenta,
     equilibrium_scale,
-    kinetic_temperature,
     run_dynamics,
 )
 from rhoscale.structures.crystal import crystal, supercell
@@ -43,15 +43,15 @@ class Springs(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
-    def __init__(self, sites: np.ndarray) -> None:
+    def __init__(self, sites: np.ndarray, stiffness: np.ndarray | float = SPRINGS) -> None:
         super().__init__()
-        self.sites = sites
+        self.sites, self.stiffness = sites, stiffness
 
     def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         moved = self.atoms.positions - self.sites
-        energy = 0.5 * float((SPRINGS * moved**2).sum())
-        self.results = {"energy": energy, "free_energy": energy, "forces": -SPRINGS * moved}
+        energy = 0.5 * float((self.stiffness * moved**2).sum())
+        self.results = {"energy": energy, "free_energy": energy, "forces": -self.stiffness * moved}
 
 
 def toy() -> SuperpositionEngine:
@@ -85,6 +85,49 @@ def test_a_chain_over_springs_has_the_temperature_in_motion_and_in_the_springs()
     stored = (SPRINGS * (motion.frames[50:] - motion.frames[0]) ** 2).sum(axis=(1, 2))
     assert motion.kinetic[50:].mean() == pytest.approx(600.0, rel=0.03)
     assert stored.mean() / (3 * 31 * units.kB) == pytest.approx(600.0, rel=0.03)
+
+
+def bath_run(steps: int, start: Motion | None = None, seed: int = 0, **keywords: Any) -> Motion:
+    """Langevin dynamics over equal springs, from the sites with twice the momenta, as thermal blocks start."""
+    if start is None:
+        start = at_rest(ALUMINIUM, draw_momenta(masses(ALUMINIUM), 1200.0, np.random.default_rng([1, seed])))
+    calculator = Springs(to_atoms(ALUMINIUM).positions, 2.0)
+    thermostat = Langevin(600.0, damping_fs=40.0, seed=seed)
+    return run_dynamics(start, ALUMINIUM, calculator, thermostat, steps=steps, record_every=10, **keywords)
+
+
+def spring_temperature(motion: Motion) -> np.ndarray:
+    """Kelvin, of each frame, from the energy in equal springs."""
+    return np.asarray(2.0 * ((motion.frames - motion.frames[0]) ** 2).sum(axis=(1, 2)) / (3 * 31 * units.kB))
+
+
+def test_langevin_dynamics_of_equal_springs_have_the_temperature_in_motion_and_in_the_springs() -> None:
+    motion = bath_run(20_000)
+    assert motion.kinetic[50:].mean() == pytest.approx(600.0, rel=0.03)
+    assert spring_temperature(motion)[50:].mean() == pytest.approx(600.0, rel=0.03)
+    assert np.abs(motion.momenta.sum(axis=0)).max() < 1e-9
+
+
+def test_crystals_do_not_swing_in_step_under_langevin_dynamics() -> None:
+    """After ten damping times the mean over seeds is the temperature at each time, not on average over times alone."""
+    stored = np.mean([spring_temperature(bath_run(400, seed=seed)) for seed in range(24)], axis=0)
+    scatter = 600.0 * np.sqrt(2.0 / (3 * 31 * 24))
+    assert np.abs(stored[-10:] - 600.0).max() < 4.0 * scatter
+    assert np.abs(stored[1:10] - 600.0).max() > 8.0 * scatter  # they do at first
+
+
+def test_langevin_dynamics_that_were_stopped_go_on_bit_for_bit(tmp_path: Path) -> None:
+    whole, file = bath_run(100), tmp_path / "state.npz"
+    bath_run(55, checkpoint=file, checkpoint_every=10)
+    again = bath_run(100, Motion.read(file))
+    for name in ("positions", "momenta", "frames", "kinetic"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name
+    assert not np.array_equal(bath_run(100, seed=1).positions, whole.positions)
+
+
+def test_a_bath_without_temperature_is_refused() -> None:
+    with pytest.raises(InputError, match="expected a positive temperature"):
+        Langevin(0.0)
 
 
 def test_steps_are_those_of_ase() -> None:

@@ -31,8 +31,10 @@ class NoseHooverChain(NoseHooverChainNVT):
         chain = self._thermostat
         return self._q.copy(), self._p.copy(), chain._eta.copy(), chain._p_eta.copy()
 
-    def restore(self, positions: FloatArray, momenta: FloatArray, eta: FloatArray, p_eta: FloatArray) -> None:
-        """Go on from a recorded state; see :meth:`state`."""
+    def restore(
+        self, _number: int, positions: FloatArray, momenta: FloatArray, eta: FloatArray, p_eta: FloatArray
+    ) -> None:
+        """Go on from a recorded state, whatever the number of its step; see :meth:`state`."""
         self._q, self._p = positions.copy(), momenta.copy()
         self._thermostat._eta, self._thermostat._p_eta = eta.copy(), p_eta.copy()
         self._forces = None

@@ -17,7 +17,8 @@ from ase.data import atomic_masses, atomic_numbers
 from rhoscale.engines.interface import GroundState
 from rhoscale.errors import InputError
 from rhoscale.sampling.decorrelation import Decorrelation, autocorrelation, density_waves, integrated_time, overlap
-from rhoscale.sampling.thermostat import Motion, Thermostat, at_rest, draw_momenta, run_dynamics
+from rhoscale.sampling.momenta import draw_momenta
+from rhoscale.sampling.thermostat import Motion, Thermostat, at_rest, run_dynamics
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM

@@ -1,4 +1,4 @@
-"""Molecular dynamics at constant temperature: Nose-Hoover chains over any source of forces."""
+"""Molecular dynamics at constant temperature, Nose-Hoover chains or Langevin's, over any source of forces."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from rhoscale.engines.interface import Engine, StartDensity
 from rhoscale.errors import InputError, StructureError
 from rhoscale.sampling.chain import NoseHooverChain
 from rhoscale.sampling.compiled import changes
+from rhoscale.sampling.langevin import Langevin
+from rhoscale.sampling.momenta import kinetic_temperature
 from rhoscale.system import System
 from rhoscale.units import BOHR_PER_ANGSTROM, EV_PER_HARTREE
 
@@ -47,6 +49,18 @@ class Thermostat:
                 f"{self}; expected a positive temperature, time step, damping and chain length; change what is not"
             )
 
+    def integrator(self, atoms: Atoms) -> NoseHooverChain:
+        """Steps for these atoms."""
+        return NoseHooverChain(
+            atoms,
+            timestep=self.timestep_fs * units.fs,
+            # ASE's chain counts 3 n degrees of freedom; without drift there are 3 (n - 1), and the kinetic
+            # temperature would come out too high by n / (n - 1).
+            temperature_K=self.temperature * (len(atoms) - 1) / len(atoms),
+            tdamp=self.damping_fs * units.fs,
+            tchain=self.chain,
+        )
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -55,7 +69,7 @@ class Motion:
     Attributes:
         step: Steps done.
         positions, momenta: [n, 3].
-        eta, p_eta: Positions and momenta of the thermostats [chain].
+        eta, p_eta: Positions and momenta of the thermostats [chain]; none of Langevin dynamics.
         frames: Recorded positions [frames, n, 3], not wrapped; the first is the start.
         kinetic: Kinetic temperatures of the frames [frames], Kelvin.
         seconds: Elapsed time that the steps took, killed runs included as far as they were kept.
@@ -183,18 +197,11 @@ def equilibrium_scale(calculator: Calculator, crystal: System) -> float:
     return best
 
 
-def draw_momenta(masses: FloatArray, temperature: float, rng: np.random.Generator) -> FloatArray:
-    """Maxwell-Boltzmann momenta [n, 3] without drift, in ASE's units, for masses [n] in atomic mass units."""
-    column = masses[:, None]
-    momenta = rng.standard_normal((len(masses), 3)) * np.sqrt(column * units.kB * temperature)
-    return np.asarray(momenta - column * (momenta.sum(axis=0) / masses.sum()))
-
-
 def run_dynamics(
     start: Motion,
     system: System,
     calculator: Calculator,
-    thermostat: Thermostat,
+    thermostat: Thermostat | Langevin,
     *,
     steps: int,
     record_every: int,
@@ -208,7 +215,7 @@ def run_dynamics(
         start: State to go on from; see :func:`at_rest` for a first one.
         system: Cell and species; its positions are not used.
         calculator: Source of forces.
-        thermostat: Temperature and chain.
+        thermostat: Temperature, time step and what keeps the temperature.
         steps: Steps done at the end, those of ``start`` included.
         record_every: Steps between frames.
         checkpoint: File that keeps the state.
@@ -218,27 +225,23 @@ def run_dynamics(
     atoms = to_atoms(system)
     atoms.set_positions(start.positions)
     atoms.calc = calculator
-    chain = NoseHooverChain(
-        atoms,
-        timestep=thermostat.timestep_fs * units.fs,
-        # ASE's chain counts 3 n degrees of freedom; without drift there are 3 (n - 1), and the kinetic
-        # temperature would come out too high by n / (n - 1).
-        temperature_K=thermostat.temperature * (len(atoms) - 1) / len(atoms),
-        tdamp=thermostat.damping_fs * units.fs,
-        tchain=thermostat.chain,
-    )
-    chain.restore(start.positions, start.momenta, start.eta, start.p_eta)
+    integrator = thermostat.integrator(atoms)
+    integrator.restore(start.step, start.positions, start.momenta, start.eta, start.p_eta)
     frames, kinetic = list(start.frames), list(start.kinetic)
     motion, started = start, time.monotonic()
     for step in range(start.step + 1, steps + 1):
-        chain.step()
+        integrator.step()
         if step % record_every == 0:
             frames.append(atoms.get_positions())
             kinetic.append(kinetic_temperature(atoms))
         keep = checkpoint is not None and checkpoint_every > 0 and step % checkpoint_every == 0
         if keep or step == steps:
             motion = Motion(
-                step, *chain.state(), np.array(frames), np.array(kinetic), start.seconds + time.monotonic() - started
+                step,
+                *integrator.state(),
+                np.array(frames),
+                np.array(kinetic),
+                start.seconds + time.monotonic() - started,
             )
         if keep and checkpoint is not None:
             motion.write(checkpoint)
@@ -247,8 +250,8 @@ def run_dynamics(
     return motion
 
 
-def at_rest(system: System, momenta: FloatArray, chain: int) -> Motion:
-    """The start of a trajectory: the system's positions, the given momenta, thermostats that stand still."""
+def at_rest(system: System, momenta: FloatArray, chain: int = 0) -> Motion:
+    """The start of a trajectory: the system's positions, the given momenta, so many thermostats that stand still."""
     atoms = to_atoms(system)
     atoms.set_momenta(momenta)
     return Motion(
@@ -260,8 +263,3 @@ def at_rest(system: System, momenta: FloatArray, chain: int) -> Motion:
         frames=atoms.get_positions()[None],
         kinetic=np.array([kinetic_temperature(atoms)]),
     )
-
-
-def kinetic_temperature(atoms: Atoms) -> float:
-    """2 E_kin / (3 (n - 1) k_B): Kelvin, of atoms without drift."""
-    return float(2.0 * atoms.get_kinetic_energy() / (3.0 * max(1, len(atoms) - 1) * units.kB))
