@@ -36,6 +36,7 @@ from rhoscale.units import BOHR_PER_ANGSTROM
 
 CHECKPOINT_EVERY = 50  # steps
 RECORDS = 20  # times at which the temperature is noted
+THERMOSTAT = "Langevin"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class BlockRun:
 
     def _key(self) -> str:
         crystals = [self.start.content_hash(), self.perfect.content_hash()]
-        settings = json.dumps([*crystals, plain(self.dynamics), self.seed])
+        settings = json.dumps([*crystals, THERMOSTAT, plain(self.dynamics), self.seed])
         return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
 
@@ -140,6 +141,7 @@ def thermal_block(run: BlockRun, on_step: Callable[[int], None] | None = None) -
     snapshot = System(moved.cell, moved.scaled_positions @ moved.cell, moved.species)
     travelled = moved.positions - run.start.positions
     record = {
+        "thermostat": THERMOSTAT,
         **plain(run.dynamics),
         "seed": run.seed,
         "length_scale_of_forces": scale,
