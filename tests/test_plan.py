@@ -128,6 +128,16 @@ def test_time_scales_with_points_and_workers_that_have_a_tile() -> None:
 def test_only_axes_that_are_transformed_get_lengths_that_suit_transforms() -> None:
     cell = np.diag([15.3, 89.1, 535.5])  # 22, 129 and 770 points at most 0.6955 apart
     grid = coarsest_grid(cell, 0.6955)
-    assert grid.shape == (24, 130, 770)
+    assert grid.shape == (24, 134, 778)
     assert max(grid.spacings) <= 0.6955
     assert coarsest_grid(cell / 2, 0.6955).shape == (12, 72, 386)
+
+
+@pytest.mark.parametrize("cells", [29, 56, 70, 101])
+def test_a_long_axis_has_points_everywhere_between_the_sites_of_its_lattice(cells: int) -> None:
+    """Eight points a cell, as 0.956 Bohr would have in aluminium, are eight places; here hardly any two are alike."""
+    edge = 7.65 * cells
+    count = coarsest_grid(np.diag([edge] * 3), 0.9563).shape[0]
+    places = np.unique(np.round(np.arange(count) * cells / count % 1.0, 9) % 1.0)
+    assert len(places) >= count // 2
+    assert count < 1.05 * edge / 0.9563

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -218,8 +219,18 @@ def choose_grid(cell: NDArray[np.float64], shape: Sequence[int] | None, spacing:
 def coarsest_grid(cell: NDArray[np.float64], spacing: float) -> Grid:
     """The coarsest grid of at most this spacing, Bohr, that a prediction is computed on.
 
-    Its counts suit fast Fourier transforms, but for those of axes longer than any that is transformed: they are even.
+    Its counts suit fast Fourier transforms, but for those of axes longer than any that is transformed. These are twice
+    a number without a factor below 11: else all points could lie at the same few places between the sites of a lattice,
+    and all statistics would be of these.
     """
     fast, coarsest = (Grid.from_spacing(cell, spacing, fast_fourier=choice).shape for choice in (True, False))
-    counts = [n if n <= LONGEST_PERIOD else m + m % 2 for n, m in zip(fast, coarsest, strict=True)]
+    counts = [n if n <= LONGEST_PERIOD else _out_of_step(m) for n, m in zip(fast, coarsest, strict=True)]
     return Grid(cell, (counts[0], counts[1], counts[2]))
+
+
+def _out_of_step(count: int) -> int:
+    """The least number from ``count`` on that is twice one without the factors 2, 3, 5 and 7."""
+    half = (count + 1) // 2
+    while math.gcd(half, 2 * 3 * 5 * 7) > 1:
+        half += 1
+    return 2 * half
