@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import units
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
@@ -21,6 +22,8 @@ from rhoscale.recipes.build import BuildReport, build
 from rhoscale.recipes.build_assembly import assemble
 from rhoscale.recipes.build_plan import SEAM_CELLS, BuildConfig, block_shape, plan_build
 from rhoscale.recipes.thermal_blocks import default_forces, thermal_block
+from rhoscale.sampling.forces import classical_calculator
+from rhoscale.sampling.thermostat import ScaledCalculator, equilibrium_scale, potential_energy
 from rhoscale.structures.alloy import composition_counts, exact_composition
 from rhoscale.structures.bond_lengths import length_distribution, match_lengths, near_bonds, with_neighbours
 from rhoscale.structures.crystal import LATTICES, crystal, sublattices, supercell
@@ -53,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(folder: Path) -> BuildConfig:
     return BuildConfig(
         "fcc", A, 900.0, folder / "al.xyz", elements=("Al",), supercell=(13, 9, 11), blocks=2, block_atoms=256,
-        vacancies=0.01, seed=1, equilibration_fs=120.0,
+        vacancies=0.01, seed=1, equilibration_fs=120.0, settling_fs=0.0,
     )  # fmt: skip
 
 
@@ -263,8 +266,8 @@ def test_a_seed_is_a_structure_and_nothing_is_replaced_unasked(config: BuildConf
     assert np.array_equal(again.system.positions, report.system.positions)
     plan = plan_build(replace(config, force=True))
     snapshots = [thermal_block(run)[0] for run in plan.runs]
-    other, _ = assemble(replace(plan, config=replace(config, seed=2)), snapshots)
-    assert not np.array_equal(other.positions, report.system.positions)
+    other = assemble(replace(plan, config=replace(config, seed=2)), snapshots)
+    assert not np.array_equal(other.system.positions, report.system.positions)
 
 
 def test_a_killed_block_goes_on_and_ends_where_it_would_have(
@@ -288,10 +291,40 @@ def test_a_killed_block_goes_on_and_ends_where_it_would_have(
     assert [p.name for p in tmp_path.iterdir()] == [run.file.name]
 
 
+def stored(system: System) -> float:
+    """Potential energy above that of the perfect crystal, in 3/2 k_B T of 900 K an atom."""
+    emt = classical_calculator("emt")
+    forces = ScaledCalculator(emt, equilibrium_scale(emt, AL))
+    energies = [potential_energy(forces, to_atoms(s)) / len(s) for s in (system, AL)]
+    return (energies[0] - energies[1]) / (1.5 * units.kB * 900.0)
+
+
+def test_settling_takes_out_what_seams_have_too_much(tmp_path: Path) -> None:
+    config = BuildConfig(
+        "fcc", A, 900.0, tmp_path / "al.npz", elements=("Al",), supercell=(16, 13, 13), blocks=4, block_atoms=256,
+        seed=6, equilibration_fs=300.0, settling_fs=0.0,
+    )  # fmt: skip
+    tiled = build(config)
+    rough, blocks = stored(tiled.system), [stored(thermal_block(run)[0]) for run in tiled.plan.runs]
+    settled = build(replace(config, settling_fs=None, force=True))
+    assert settled.plan.settling is not None
+    assert settled.plan.settling.steps == 100
+    assert settled.likeness is not None
+    assert rough > np.mean(blocks) + 0.03
+    assert rough > 1.04
+    assert stored(settled.system) == pytest.approx(1.015, abs=0.015)  # as of long dynamics: benchmarks/thermostats.py
+    assert sorted(p.name for p in (tmp_path / "thermal-blocks").iterdir()) == sorted(
+        r.file.name for r in tiled.plan.runs
+    )
+    assert json.loads(config.sidecar.read_text())["settling"]["equilibration_fs"] == 100.0
+    assert "100 steps of the whole supercell" in str(settled.plan)
+    assert plan_build(replace(config, force=True, forces="ase.calculators.emt:EMT", settling_fs=None)).settling is None
+
+
 def test_an_alloy_has_its_composition_and_its_bond_lengths(tmp_path: Path) -> None:
     config = BuildConfig(
         "diamond", 10.5, 300.0, tmp_path / "sige.npz", alloy={"Si": 0.6, "Ge": 0.4}, supercell=(31, 1, 1), blocks=4,
-        block_atoms=48, vacancies=0.03, seed=3, equilibration_fs=60.0, timestep_fs=2.0,
+        block_atoms=48, vacancies=0.03, seed=3, equilibration_fs=60.0, timestep_fs=2.0, settling_fs=0.0,
     )  # fmt: skip
     report = build(config)
     counts = {e: int(np.count_nonzero(report.system.species == e)) for e in ("Si", "Ge")}
@@ -370,6 +403,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         ({"supercell": (2, 2, 2)}, InputError),
         ({"temperature": 0.0}, InputError),
         ({"vacancies": 1.0}, InputError),
+        ({"settling_fs": -1.0}, InputError),
         ({"lattice": "fcd"}, StructureError),
         ({"elements": ("Al", "Mg")}, StructureError),
         ({"elements": ("Mg",)}, InputError),

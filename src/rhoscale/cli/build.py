@@ -42,6 +42,9 @@ def run(
     block_atoms: int = typer.Option(2000, min=1, help="Least number of atoms of a block."),
     equilibration: float = typer.Option(1000.0, help="Length of the dynamics of a block, fs."),
     timestep: float = typer.Option(1.0, help="Of the dynamics, fs."),
+    settling: float | None = typer.Option(
+        None, help="Dynamics of the tiled supercell, fs; 0 for none; by default 100 with emt and tersoff, else none."
+    ),
     forces: str | None = typer.Option(
         None, help="emt, tersoff, or an ASE calculator as package.module:Class; by default what knows the elements."
     ),
@@ -71,6 +74,7 @@ def run(
         forces=forces,
         equilibration_fs=equilibration,
         timestep_fs=timestep,
+        settling_fs=settling,
         folder=folder,
         force=force,
     )
@@ -84,7 +88,7 @@ def _build(config: BuildConfig, *, dry_run: bool) -> None:
     plan = plan_build(config)
     typer.echo(str(plan))
     if dry_run:
-        typer.echo(f"time          about {_duration(plan.estimated_seconds())} for the blocks that are not there")
+        typer.echo(f"time          about {_duration(plan.estimated_seconds())} for the dynamics that are not there")
         return
     with _bar() as progress:
         report = build(config, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 from rhoscale.formats.structure_file import write_structure_file
 from rhoscale.formats.whole_file import whole_file
 from rhoscale.recipes.block_runs import Progress, thermal_blocks
-from rhoscale.recipes.build_assembly import Likeness, assemble
+from rhoscale.recipes.build_assembly import Likeness, assemble, likeness
 from rhoscale.recipes.build_plan import BuildConfig, BuildPlan, plan_build
 from rhoscale.recipes.config import plain
+from rhoscale.recipes.thermal_blocks import BlockRun
 from rhoscale.sampling.schedule import VERSION
 from rhoscale.system import System
 
@@ -40,6 +42,7 @@ class BuildReport:
             "vacancies": self.plan.vacancies,
             "formula": self.system.formula,
             "content": self.system.content_hash(),
+            "settling": None if self.plan.settling is None else plain(self.plan.settling),
             "likeness": None if self.likeness is None else plain(self.likeness),
             "blocks": list(self.blocks),
             "seconds": round(self.seconds, 2),
@@ -61,8 +64,8 @@ def build(config: BuildConfig, *, progress: Progress | None = None) -> BuildRepo
     blocks = thermal_blocks(plan.runs, progress)
     snapshots = [snapshot for snapshot, _ in blocks]
     records = [{"file": run.file.name, **record} for run, (_, record) in zip(plan.runs, blocks, strict=True)]
-    system, likeness = (snapshots[0], None) if plan.single else assemble(plan, snapshots)
-    report = BuildReport(plan, system, likeness, tuple(records), time.perf_counter() - begin)
+    system, compared, settling = (snapshots[0], None, None) if plan.single else _tiled(plan, snapshots, progress)
+    report = BuildReport(plan, system, compared, tuple(records), time.perf_counter() - begin)
     cell = "x".join(f"{length:.6g}" for length in dict.fromkeys(np.linalg.norm(plan.cell.cell, axis=1)))
     comment = (
         f"{system.formula} {plan.crystal} {cell} Bohr, {config.temperature:g} K, "
@@ -71,4 +74,18 @@ def build(config: BuildConfig, *, progress: Progress | None = None) -> BuildRepo
     write_structure_file(config.output, system, comment=comment, force=config.force)
     with whole_file(config.sidecar, force=config.force) as file:
         file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
+    if settling is not None:
+        settling.file.unlink(missing_ok=True)
     return report
+
+
+def _tiled(
+    plan: BuildPlan, snapshots: Sequence[System], progress: Progress | None
+) -> tuple[System, Likeness, BlockRun | None]:
+    """The supercell from its blocks, settled; and the run that settled it, whose file is that of the structure."""
+    assembled, first = assemble(plan, snapshots), plan.runs[0]
+    system, settling = assembled.system, None
+    if plan.settling is not None:
+        settling = BlockRun(system, first.perfect, plan.settling, plan.config.seed, first.folder, warm=True)
+        system = thermal_blocks([settling], progress)[0][0]
+    return system, likeness(plan, snapshots, assembled, system), settling

@@ -12,7 +12,7 @@ from rhoscale.recipes.build_plan import SEAM_CELLS, BuildPlan
 from rhoscale.structures.alloy import exact_composition
 from rhoscale.structures.bond_lengths import Bonds, length_distribution, match_lengths, near_bonds, with_neighbours
 from rhoscale.structures.crystal import supercell
-from rhoscale.structures.pair_distances import mean_distribution, pair_distribution
+from rhoscale.structures.pair_distances import PairDistribution, mean_distribution, pair_distribution
 from rhoscale.structures.thermal_tiling import ThermalBlock, separate, tile
 from rhoscale.structures.vacancy import remove_atoms
 from rhoscale.system import System
@@ -55,8 +55,24 @@ class Likeness:
         )
 
 
-def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Likeness]:
-    """Tile the supercell from snapshots of the blocks, take out vacancies, and compare it with the dynamics.
+@dataclass(frozen=True)
+class Assembled:
+    """A tiled supercell.
+
+    Attributes:
+        system: The atoms.
+        sites: The same atoms on their sites.
+        pushed, exchanged: See :class:`Likeness`.
+    """
+
+    system: System
+    sites: System
+    pushed: int
+    exchanged: int
+
+
+def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> Assembled:
+    """Tile the supercell from snapshots of the blocks and take out vacancies.
 
     The composition of an alloy is exact for the atoms that are left: where windows of the blocks hold a few atoms too
     many of one element, atoms drawn at random change their element.
@@ -64,10 +80,7 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Like
     Raises:
         StructureError: A block is no solid, or pairs stay too close; see :class:`ThermalBlock`, :func:`separate`.
     """
-    config, farthest = plan.config, DISTRIBUTION_TO * plan.edge
-    blocks = [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
-    parts = [pair_distribution(snapshot, farthest, SHELLS) for snapshot in snapshots]
-    dynamics = mean_distribution(parts)
+    config, blocks = plan.config, _displacements(plan, snapshots)
     bonds, seed = near_bonds(plan.cell), config.seed
     tiled, moving = tile(blocks, plan.cell, plan.repeats, SEAM_CELLS, np.random.default_rng([seed, 0x711E]))
     empty = np.random.default_rng([seed, 0xDEFEC7]).choice(plan.sites, plan.vacancies, replace=False)
@@ -80,22 +93,46 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> tuple[System, Like
         tiled = ThermalBlock(tiled.displacements, species)
     displacements = _matched(bonds, tiled, moving, blocks)
     sites = supercell(plan.cell, plan.repeats)
-    full = System(sites.cell, sites.positions + displacements.reshape(-1, 3), tiled.species.ravel())
-    system = remove_atoms(full, empty)
-    system, pushed = separate(system, dynamics.shortest)
-    system = System(system.cell, system.scaled_positions @ system.cell, system.species)
-    here = pair_distribution(system, farthest, SHELLS)
-    likeness = Likeness(
+    sites = System(sites.cell, sites.positions, tiled.species.ravel())
+    full = System(sites.cell, sites.positions + displacements.reshape(-1, 3), sites.species)
+    system, pushed = separate(remove_atoms(full, empty), mean_distribution(_distributions(plan, snapshots)).shortest)
+    return Assembled(_wrapped(system), remove_atoms(sites, empty), pushed, exchanged)
+
+
+def likeness(plan: BuildPlan, snapshots: Sequence[System], assembled: Assembled, system: System) -> Likeness:
+    """Compare a supercell with the dynamics of its blocks.
+
+    Args:
+        plan: Of the supercell.
+        snapshots: Of the blocks.
+        assembled: What was tiled from them.
+        system: What came of it.
+    """
+    parts = _distributions(plan, snapshots)
+    dynamics, here = mean_distribution(parts), pair_distribution(system, DISTRIBUTION_TO * plan.edge, SHELLS)
+    steps = system.scaled_positions - assembled.sites.scaled_positions
+    return Likeness(
         difference=here.difference(dynamics),
         spread=float(np.mean([part.difference(dynamics) for part in parts])),
         smallest=here.smallest,
         smallest_of_blocks=dynamics.smallest,
-        rms=_rms(displacements),
-        rms_of_blocks=_rms(np.stack([block.displacements for block in blocks])),
-        pushed=pushed,
-        exchanged=exchanged,
+        rms=_rms((steps - np.round(steps)) @ system.cell),
+        rms_of_blocks=_rms(np.stack([block.displacements for block in _displacements(plan, snapshots)])),
+        pushed=assembled.pushed,
+        exchanged=assembled.exchanged,
     )
-    return system, likeness
+
+
+def _displacements(plan: BuildPlan, snapshots: Sequence[System]) -> list[ThermalBlock]:
+    return [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
+
+
+def _distributions(plan: BuildPlan, snapshots: Sequence[System]) -> list[PairDistribution]:
+    return [pair_distribution(snapshot, DISTRIBUTION_TO * plan.edge, SHELLS) for snapshot in snapshots]
+
+
+def _wrapped(system: System) -> System:
+    return System(system.cell, system.scaled_positions @ system.cell, system.species)
 
 
 def _exact(

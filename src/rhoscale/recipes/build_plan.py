@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from rhoscale.formats.structure_file import refuse_unwritable
 from rhoscale.formats.whole_file import refuse_existing
 from rhoscale.recipes.block_runs import at_a_time
 from rhoscale.recipes.thermal_blocks import BlockRun, Dynamics, default_forces, force_seconds
-from rhoscale.sampling.forces import classical_calculator
+from rhoscale.sampling.forces import COMPILED, classical_calculator
 from rhoscale.sampling.thermostat import potential_energy
 from rhoscale.structures.alloy import random_alloy
 from rhoscale.structures.crystal import crystal, sublattices, supercell
@@ -27,6 +27,8 @@ from rhoscale.structures.vacancy import vacancies
 from rhoscale.system import System
 
 SEAM_CELLS = 2
+SETTLING_FS = 100.0  # the energy of seams is that of the dynamics after 60
+SETTLING_DAMPING_FS = 50.0
 BYTES_PER_SITE = {".npz": 32, ".xyz": 54, ".extxyz": 54}
 
 
@@ -50,6 +52,8 @@ class BuildConfig:
         seed: Of momenta, decoration, vacancies and places.
         forces: Classical potential; by default the one that knows the elements.
         equilibration_fs, timestep_fs, damping_fs: Dynamics of a block.
+        settling_fs: Dynamics of the whole supercell after tiling, which seams, vacancies and exchanged elements need to
+            come to equilibrium; by default 100 with compiled potentials and none with others.
         folder: Where blocks are kept; by default ``thermal-blocks`` beside the output.
         force: Replace an existing output.
     """
@@ -71,6 +75,7 @@ class BuildConfig:
     equilibration_fs: float = 1000.0
     timestep_fs: float = 1.0
     damping_fs: float = 100.0
+    settling_fs: float | None = None
     folder: Path | None = None
     force: bool = False
 
@@ -102,6 +107,8 @@ class BuildConfig:
             raise InputError(
                 f"atoms {self.atoms} and supercell {self.supercell}; expected 1 or more; give the size that is wanted"
             )
+        if self.settling_fs is not None and not 0.0 <= self.settling_fs < math.inf:
+            raise InputError(f"settling_fs is {self.settling_fs}; expected 0 for none, or a positive number; change it")
         if self.seed < 0:
             raise InputError(f"seed {self.seed}; expected 0 or more; choose another")
         if not 0.0 <= self.vacancies < 1.0:
@@ -164,12 +171,21 @@ class BuildPlan:
         """Trajectories still to run."""
         return tuple(run for run in self.runs if not run.done)
 
+    @cached_property
+    def settling(self) -> Dynamics | None:
+        """Dynamics of the tiled supercell, or None."""
+        first, length = self.runs[0].dynamics, self.config.settling_fs
+        if length is None:
+            length = SETTLING_FS if first.forces in COMPILED else 0.0
+        if self.single or round(length / first.timestep_fs) == 0:
+            return None
+        return replace(first, equilibration_fs=length, damping_fs=SETTLING_DAMPING_FS)
+
     def estimated_seconds(self) -> float:
-        """Of the dynamics still to run; measures the forces once."""
-        if not self.open:
-            return 0.0
-        one = force_seconds(self.open[0]) * self.runs[0].dynamics.steps
-        return one * math.ceil(len(self.open) / at_a_time(len(self.open)))
+        """Of the dynamics still to run, blocks and settling; measures the forces once."""
+        settling = 0 if self.settling is None else self.settling.steps * self.sites / len(self.runs[0].start)
+        in_turn = math.ceil(len(self.open) / at_a_time(len(self.open))) * self.runs[0].dynamics.steps
+        return force_seconds(self.runs[0]) * (in_turn + settling) if in_turn + settling else 0.0
 
     def __str__(self) -> str:
         config, first = self.config, self.runs[0]
@@ -177,12 +193,14 @@ class BuildPlan:
         shape = " x ".join(map(str, self.repeats))
         block = " x ".join(map(str, self.block))
         what = "dynamics of the whole cell" if self.single else f"tiled from {len(self.runs)} blocks of {block} cells"
+        settling = "none" if self.settling is None else f"{self.settling.steps} steps of the whole supercell"
         return "\n".join(
             (
                 f"structure     {self.sites - self.vacancies} atoms on {shape} cells of {self.crystal}, {what}",
                 f"vacancies     {self.vacancies} of {self.sites} sites",
                 f"dynamics      {len(first.start)} atoms, {config.temperature:g} K, {first.dynamics.steps} steps of "
                 f"{config.timestep_fs:g} fs, forces {first.dynamics.forces}",
+                f"settling      {settling}",
                 f"blocks        {len(self.runs) - len(self.open)} of {len(self.runs)} are there in {first.folder}",
                 f"file          {config.output}, about {size:.3g} MB",
             )

@@ -60,11 +60,13 @@ class BlockRun:
     """One trajectory.
 
     Attributes:
-        start: Atoms on their sites.
+        start: Atoms on their sites, or where they are already.
         perfect: Crystal without defects, which the potential's lengths are scaled to.
         dynamics: How it goes.
         seed: Of the momenta.
         folder: Where its last snapshot is kept.
+        warm: Whether the atoms are displaced from the first. On their sites they get twice the momenta, half of which
+            goes into displacements.
     """
 
     start: System
@@ -72,6 +74,7 @@ class BlockRun:
     dynamics: Dynamics
     seed: int
     folder: Path
+    warm: bool = False
 
     @property
     def file(self) -> Path:
@@ -85,7 +88,7 @@ class BlockRun:
 
     def _key(self) -> str:
         crystals = [self.start.content_hash(), self.perfect.content_hash()]
-        settings = json.dumps([*crystals, THERMOSTAT, plain(self.dynamics), self.seed])
+        settings = json.dumps([*crystals, THERMOSTAT, plain(self.dynamics), self.seed, self.warm])
         return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
 
@@ -167,14 +170,15 @@ def _motion(run: BlockRun, forces: Calculator, unfinished: Path, on_step: Callab
     dynamics = run.dynamics
     thermostat = Langevin(dynamics.temperature, dynamics.timestep_fs, dynamics.damping_fs, run.seed)
     masses = atomic_masses[[atomic_numbers[s] for s in run.start.species]]
-    momenta = draw_momenta(masses, 2.0 * dynamics.temperature, np.random.default_rng([run.seed, 0x7E45]))
+    factor = 1.0 if run.warm else 2.0
+    momenta = draw_momenta(masses, factor * dynamics.temperature, np.random.default_rng([run.seed, 0x7E45]))
     return run_dynamics(
         Motion.read(unfinished) if unfinished.exists() else at_rest(run.start, momenta),
         run.start,
         forces,
         thermostat,
         steps=dynamics.steps,
-        record_every=max(1, dynamics.steps // RECORDS),
+        record_every=dynamics.steps if run.warm else max(1, dynamics.steps // RECORDS),
         checkpoint=unfinished,
         checkpoint_every=CHECKPOINT_EVERY,
         on_step=on_step,

@@ -13,7 +13,7 @@ from rhoscale.errors import InputError
 from rhoscale.sampling.emt import EMT
 from rhoscale.sampling.tersoff import Tersoff1989
 
-_BY_NAME: dict[str, Callable[[], Calculator]] = {"emt": EMT, "tersoff": Tersoff1989}
+COMPILED: dict[str, Callable[[], Calculator]] = {"emt": EMT, "tersoff": Tersoff1989}
 
 
 def classical_calculator(name: str) -> Calculator:
@@ -24,8 +24,8 @@ def classical_calculator(name: str) -> Calculator:
     Raises:
         InputError: There is no such potential.
     """
-    if name in _BY_NAME:
-        return _BY_NAME[name]()
+    if name in COMPILED:
+        return COMPILED[name]()
     module, _, attribute = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:  # a command, unlike `python -m`, does not look there
         sys.path.append(here)
@@ -38,7 +38,7 @@ def classical_calculator(name: str) -> Calculator:
         ) from error
     if calculator is None:
         raise InputError(
-            f"forces {name!r} are unknown; expected {', '.join(_BY_NAME)}, or an ASE calculator as "
+            f"forces {name!r} are unknown; expected {', '.join(COMPILED)}, or an ASE calculator as "
             f"package.module:Class; name one of these"
         )
     return calculator
