@@ -318,7 +318,9 @@ def test_settling_takes_out_what_seams_have_too_much(tmp_path: Path) -> None:
     )
     assert json.loads(config.sidecar.read_text())["settling"]["equilibration_fs"] == 100.0
     assert "100 steps of the whole supercell" in str(settled.plan)
-    assert plan_build(replace(config, force=True, forces="ase.calculators.emt:EMT", settling_fs=None)).settling is None
+    ase = "ase.calculators.emt:EMT"
+    for change in ({"forces": ase}, {"supercell": None, "atoms": 300_000}, {"settling_fs": 0.4}):
+        assert plan_build(replace(config, **{"force": True, "settling_fs": None, **change})).settling is None
 
 
 def test_an_alloy_has_its_composition_and_its_bond_lengths(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def run(
     equilibration: float = typer.Option(1000.0, help="Length of the dynamics of a block, fs."),
     timestep: float = typer.Option(1.0, help="Of the dynamics, fs."),
     settling: float | None = typer.Option(
-        None, help="Dynamics of the tiled supercell, fs; 0 for none; by default 100 with emt and tersoff, else none."
+        None,
+        help="Dynamics of the tiled supercell, fs; 0 for none; by default 100 for emt and tersoff to 250,000 sites.",
     ),
     forces: str | None = typer.Option(
         None, help="emt, tersoff, or an ASE calculator as package.module:Class; by default what knows the elements."

@@ -29,6 +29,7 @@ from rhoscale.system import System
 SEAM_CELLS = 2
 SETTLING_FS = 100.0  # the energy of seams is that of the dynamics after 60
 SETTLING_DAMPING_FS = 50.0
+MOST_SETTLED = 250_000  # sites that settle unless asked otherwise: seven kilobytes of near pairs each
 BYTES_PER_SITE = {".npz": 32, ".xyz": 54, ".extxyz": 54}
 
 
@@ -53,7 +54,7 @@ class BuildConfig:
         forces: Classical potential; by default the one that knows the elements.
         equilibration_fs, timestep_fs, damping_fs: Dynamics of a block.
         settling_fs: Dynamics of the whole supercell after tiling, which seams, vacancies and exchanged elements need to
-            come to equilibrium; by default 100 with compiled potentials and none with others.
+            come to equilibrium; by default 100 up to 250,000 sites with a compiled potential, and none otherwise.
         folder: Where blocks are kept; by default ``thermal-blocks`` beside the output.
         force: Replace an existing output.
     """
@@ -176,7 +177,7 @@ class BuildPlan:
         """Dynamics of the tiled supercell, or None."""
         first, length = self.runs[0].dynamics, self.config.settling_fs
         if length is None:
-            length = SETTLING_FS if first.forces in COMPILED else 0.0
+            length = SETTLING_FS if first.forces in COMPILED and self.sites <= MOST_SETTLED else 0.0
         if self.single or round(length / first.timestep_fs) == 0:
             return None
         return replace(first, equilibration_fs=length, damping_fs=SETTLING_DAMPING_FS)
