@@ -123,6 +123,20 @@ def test_a_molten_block_is_refused() -> None:
         block_of((4, 4, 4), 1.2, 0)
 
 
+@pytest.mark.parametrize(("direction", "fits"), [((1, 0, 0), True), ((1, 1, 0), False), ((1, 1, 1), True)])
+def test_an_atom_may_stray_as_long_as_its_own_site_is_the_nearest(direction: tuple[int, ...], fits: bool) -> None:
+    """Half way to the next site is 2.70 Bohr; towards a hole of the lattice there is more room."""
+    sites = supercell(AL, (4, 4, 4))
+    positions = sites.positions.copy()
+    positions[5] += 2.8 * np.array(direction) / np.linalg.norm(direction)
+    snapshot = System(sites.cell, positions, sites.species)
+    if fits:
+        ThermalBlock.from_snapshot(AL, (4, 4, 4), snapshot)
+    else:
+        with pytest.raises(StructureError, match=r"moved 2\.79 Bohr from its site and is nearer to another"):
+            ThermalBlock.from_snapshot(AL, (4, 4, 4), snapshot)
+
+
 SHELLS = {"sc": (6, 12), "bcc": (8, 6), "fcc": (12, 6), "diamond": (4, 12), "zincblende": (4, 12), "rocksalt": (6, 12)}
 
 

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhoscale.errors import InputError, StructureError
-from rhoscale.structures.distances import distances_from
 from rhoscale.structures.pair_distances import ClosePairs, close_pairs
 from rhoscale.system import System
 
@@ -56,8 +55,8 @@ class ThermalBlock:
         """Take the displacements of a snapshot whose atoms are those of ``supercell(cell, repeats)``, in its order.
 
         Raises:
-            StructureError: An atom is farther from its site than half way to the next one: the crystal has molten, or
-                atoms have changed places, and displacements from sites say nothing.
+            StructureError: An atom is nearer to another site than to its own: the crystal has molten, or atoms have
+                changed places, and displacements from sites say nothing.
         """
         shape = (*repeats, len(cell))
         corners = np.stack(np.meshgrid(*(np.arange(n) for n in repeats), indexing="ij"), axis=-1).reshape(-1, 1, 3)
@@ -68,15 +67,33 @@ class ThermalBlock:
         moved -= drift
         displacements = (moved - np.rint(moved)) @ snapshot.cell
         displacements -= displacements.mean(axis=0)
-        farthest = float(np.linalg.norm(displacements, axis=1).max())
-        nearest = float(min(distances_from(cell, atom).min() for atom in range(len(cell))))
-        if farthest > 0.5 * nearest:
+        if (strayed := _strayed(cell, displacements.reshape(-1, len(cell), 3))) is not None:
             raise StructureError(
-                f"an atom of a block moved {farthest:.2f} Bohr from its site, with the next site at {nearest:.2f}; "
-                f"expected less than half of that, as in a solid; choose a lower temperature or, for a liquid, a "
-                f"single block of dynamics as large as the supercell"
+                f"an atom of a block moved {strayed:.2f} Bohr from its site and is nearer to another; expected none, "
+                f"as in a solid; choose a lower temperature or, for a liquid, a single block of dynamics as large as "
+                f"the supercell"
             )
         return cls(displacements.reshape(*shape, 3), snapshot.species.reshape(shape))
+
+
+def _strayed(cell: System, displacements: FloatArray) -> float | None:
+    """How far the farthest atom moved that is nearer to another site than to its own, or None if there is none.
+
+    Args:
+        cell: Cell of the crystal.
+        displacements: Of the atoms on each of its sites [cells, sites, 3], Bohr.
+    """
+    steps = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    strayed = []
+    for number, site in enumerate(cell.scaled_positions):
+        others = ((steps + cell.scaled_positions - site) @ cell.cell).reshape(-1, 3)
+        squares = np.square(others).sum(axis=1)
+        others, squares = others[squares > 0], squares[squares > 0]
+        lengths = np.linalg.norm(displacements[:, number], axis=1)
+        far = lengths > 0.5 * np.sqrt(squares.min())
+        beyond = (displacements[far, number] @ others.T > 0.5 * squares).any(axis=1)
+        strayed += lengths[far][beyond].tolist()
+    return max(strayed, default=None)
 
 
 @dataclass(frozen=True)
