@@ -88,4 +88,4 @@ def _tiled(
     if plan.settling is not None:
         settling = BlockRun(system, first.perfect, plan.settling, plan.config.seed, first.folder, warm=True)
         system = thermal_blocks([settling], progress)[0][0]
-    return system, likeness(plan, snapshots, assembled, system), settling
+    return system, likeness(plan, assembled, system), settling

@@ -62,11 +62,15 @@ class Assembled:
     Attributes:
         system: The atoms.
         sites: The same atoms on their sites.
+        blocks: What it was tiled from.
+        distributions: Pair distributions of the blocks.
         pushed, exchanged: See :class:`Likeness`.
     """
 
     system: System
     sites: System
+    blocks: Sequence[ThermalBlock]
+    distributions: list[PairDistribution]
     pushed: int
     exchanged: int
 
@@ -80,7 +84,9 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> Assembled:
     Raises:
         StructureError: A block is no solid, or pairs stay too close; see :class:`ThermalBlock`, :func:`separate`.
     """
-    config, blocks = plan.config, _displacements(plan, snapshots)
+    config, farthest = plan.config, DISTRIBUTION_TO * plan.edge
+    blocks = [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
+    distributions = [pair_distribution(snapshot, farthest, SHELLS) for snapshot in snapshots]
     bonds, seed = near_bonds(plan.cell), config.seed
     tiled, moving = tile(blocks, plan.cell, plan.repeats, SEAM_CELLS, np.random.default_rng([seed, 0x711E]))
     empty = np.random.default_rng([seed, 0xDEFEC7]).choice(plan.sites, plan.vacancies, replace=False)
@@ -95,20 +101,20 @@ def assemble(plan: BuildPlan, snapshots: Sequence[System]) -> Assembled:
     sites = supercell(plan.cell, plan.repeats)
     sites = System(sites.cell, sites.positions, tiled.species.ravel())
     full = System(sites.cell, sites.positions + displacements.reshape(-1, 3), sites.species)
-    system, pushed = separate(remove_atoms(full, empty), mean_distribution(_distributions(plan, snapshots)).shortest)
-    return Assembled(_wrapped(system), remove_atoms(sites, empty), pushed, exchanged)
+    system, pushed = separate(remove_atoms(full, empty), mean_distribution(distributions).shortest)
+    system = System(system.cell, system.scaled_positions @ system.cell, system.species)
+    return Assembled(system, remove_atoms(sites, empty), blocks, distributions, pushed, exchanged)
 
 
-def likeness(plan: BuildPlan, snapshots: Sequence[System], assembled: Assembled, system: System) -> Likeness:
+def likeness(plan: BuildPlan, assembled: Assembled, system: System) -> Likeness:
     """Compare a supercell with the dynamics of its blocks.
 
     Args:
         plan: Of the supercell.
-        snapshots: Of the blocks.
-        assembled: What was tiled from them.
+        assembled: What was tiled.
         system: What came of it.
     """
-    parts = _distributions(plan, snapshots)
+    parts = assembled.distributions
     dynamics, here = mean_distribution(parts), pair_distribution(system, DISTRIBUTION_TO * plan.edge, SHELLS)
     steps = system.scaled_positions - assembled.sites.scaled_positions
     return Likeness(
@@ -117,22 +123,10 @@ def likeness(plan: BuildPlan, snapshots: Sequence[System], assembled: Assembled,
         smallest=here.smallest,
         smallest_of_blocks=dynamics.smallest,
         rms=_rms((steps - np.round(steps)) @ system.cell),
-        rms_of_blocks=_rms(np.stack([block.displacements for block in _displacements(plan, snapshots)])),
+        rms_of_blocks=_rms(np.stack([block.displacements for block in assembled.blocks])),
         pushed=assembled.pushed,
         exchanged=assembled.exchanged,
     )
-
-
-def _displacements(plan: BuildPlan, snapshots: Sequence[System]) -> list[ThermalBlock]:
-    return [ThermalBlock.from_snapshot(plan.cell, plan.block, snapshot) for snapshot in snapshots]
-
-
-def _distributions(plan: BuildPlan, snapshots: Sequence[System]) -> list[PairDistribution]:
-    return [pair_distribution(snapshot, DISTRIBUTION_TO * plan.edge, SHELLS) for snapshot in snapshots]
-
-
-def _wrapped(system: System) -> System:
-    return System(system.cell, system.scaled_positions @ system.cell, system.species)
 
 
 def _exact(
