@@ -21,7 +21,8 @@ from rhoscale.recipes.calibration_report import draw_reports, refuse_picture
 from rhoscale.recipes.config import config_from
 from rhoscale.recipes.evaluate import test_records as records_to_judge
 from rhoscale.recipes.generate import generate, open_tasks
-from rhoscale.recipes.generation_plan import GenerateConfig, plan_generation
+from rhoscale.recipes.generation_config import GenerateConfig
+from rhoscale.recipes.generation_plan import plan_generation
 from rhoscale.recipes.selection_plan import SelectConfig
 from rhoscale.recipes.training_data import Labelled, specification
 from rhoscale.recipes.training_plan import DataConfig, EvaluationConfig, TrainConfig

@@ -19,7 +19,8 @@ from rhoscale.engines.pseudopotentials import PseudopotentialFile, gth_pseudopot
 from rhoscale.errors import DatasetError, EngineError, InputError, ModelError
 from rhoscale.recipes.config import config_from, read_config
 from rhoscale.recipes.generate import Event, engine_of, generate, open_tasks
-from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig, estimated_core_seconds, plan_generation
+from rhoscale.recipes.generation_config import EngineConfig, GenerateConfig
+from rhoscale.recipes.generation_plan import estimated_core_seconds, plan_generation
 from rhoscale.recipes.start import PredictedStart
 from rhoscale.structures.distances import shortest_distance
 from rhoscale.system import PseudopotentialIdentity, System

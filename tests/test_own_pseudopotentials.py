@@ -20,7 +20,7 @@ from rhoscale.recipes.config import config_from
 from rhoscale.recipes.data import ImportConfig, import_files
 from rhoscale.recipes.evaluate import evaluate
 from rhoscale.recipes.generate import engine_of, generate
-from rhoscale.recipes.generation_plan import EngineConfig, GenerateConfig
+from rhoscale.recipes.generation_config import EngineConfig, GenerateConfig
 from rhoscale.recipes.train import train
 from rhoscale.recipes.training_plan import EvaluationConfig, TrainConfig
 from rhoscale.system import PseudopotentialIdentity

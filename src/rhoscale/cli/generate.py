@@ -14,7 +14,8 @@ from rhoscale.cli.console import wide_console
 from rhoscale.errors import EngineError
 from rhoscale.recipes.config import read_config
 from rhoscale.recipes.generate import Event, generate, open_tasks, pseudopotential_files
-from rhoscale.recipes.generation_plan import GenerateConfig, Task, estimated_core_seconds
+from rhoscale.recipes.generation_config import GenerateConfig
+from rhoscale.recipes.generation_plan import Task, estimated_core_seconds
 from rhoscale.recipes.start import PredictedStart
 
 

@@ -21,7 +21,8 @@ from rhoscale.engines.interface import Engine, StartDensity
 from rhoscale.engines.pseudopotentials import PseudopotentialFile, folder_pseudopotentials, gth_pseudopotential
 from rhoscale.errors import DatasetError, InputError, RhoscaleError
 from rhoscale.recipes.config import plain
-from rhoscale.recipes.generation_plan import NO_FORCES, EngineConfig, GenerateConfig, Task, plan_generation
+from rhoscale.recipes.generation_config import EngineConfig, GenerateConfig
+from rhoscale.recipes.generation_plan import NO_FORCES, Task, plan_generation
 from rhoscale.recipes.kept_pseudopotentials import keep_files
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStructure, snapshot_of, thermalise
