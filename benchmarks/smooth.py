@@ -19,7 +19,7 @@ import numpy as np
 
 from rhoscale.descriptors import Smooth, describer
 from rhoscale.descriptors.bricks import cut_into_bricks
-from rhoscale.descriptors.smooth import AngularSet, RadialSet
+from rhoscale.descriptors.smooth import AngularSet, RadialSet, SurroundingsSet
 from rhoscale.recipes.operations import smooth_operations
 from rhoscale.system import System
 
@@ -75,6 +75,12 @@ def main(part: str = "") -> None:
     sums = Smooth(("Al",), angular=())
     spectrum = Smooth(("Al",), radial=(), angular=(AngularSet((8, 8, 6, 4, 3), 9.0),))
     bundled = (AngularSet((10, 10, 10, 9, 8, 7, 6, 5, 4, 4), 11.0),)  # of the models al-pbe and sige-pbe
+    about = Smooth(
+        ("Al",), angular=(AngularSet((10, 10, 10, 9, 8), 11.0),), surroundings=SurroundingsSet(4, 8.0, 2, 9.0)
+    )
+    alike = Smooth(
+        ("Ge", "Si"), angular=(AngularSet((10, 10, 8, 6, 4), 11.0),), surroundings=SurroundingsSet(5, 8.0, 3, 9.0)
+    )
     prior = Smooth(("Al",), radial=(RadialSet(16, 14.0),), angular=())
     thermal = crystal(FCC, 7.65, 8, 0.35, ("Al",))
     alloy = crystal(DIAMOND, 10.5, 6, 0.3, ("Ge", "Si"))
@@ -96,6 +102,8 @@ def main(part: str = "") -> None:
         Case("Al, to degree 9, grid 0.96 Bohr", thermal, Smooth(("Al",), angular=bundled), block(0.96, 16)),
         Case("Si-Ge, to degree 9, grid 0.51 Bohr", alloy, Smooth(("Ge", "Si"), angular=bundled), block(0.51, 16)),
         Case("Si-Ge, to degree 9, grid 0.76 Bohr", alloy, Smooth(("Ge", "Si"), angular=bundled), block(0.76, 16)),
+        Case("Al, surroundings, grid 0.96 Bohr", thermal, about, block(0.96, 16)),
+        Case("Si-Ge, surroundings, grid 0.76 Bohr", alloy, alike, block(0.76, 16)),
     ]
     top = ceiling()
     print(f"ceiling: {top / 1e9:.0f} Gflop/s")

@@ -8,6 +8,7 @@ import pytest
 
 from rhoscale.cli.app import main
 from rhoscale.descriptors import Smooth
+from rhoscale.descriptors.smooth import SurroundingsSet
 from rhoscale.errors import InputError, OutputError
 from rhoscale.models import DenseNet
 from rhoscale.recipes import bench as recipe
@@ -44,6 +45,16 @@ def test_operations_of_the_leverage_are_twice_its_whitening() -> None:
 def test_operations_of_features_grow_with_the_atoms_inside_the_cutoff() -> None:
     spec = Smooth(("Al",), angular=())
     assert smooth_operations(spec, 0.018) == pytest.approx(2 * smooth_operations(spec, 0.009))
+
+
+def test_operations_of_surroundings_count_harmonics_of_each_density_and_products() -> None:
+    def each(count: int, neighbours: int, elements: tuple[str, ...] = ("Si",)) -> float:
+        spec = Smooth(elements, (), (), SurroundingsSet(count, 6.0, neighbours, 5.0, 2))
+        return smooth_operations(spec, 3 / (4 * np.pi * 6.0**3))  # one atom inside the cutoff
+
+    assert each(3, 2) - each(2, 2) == pytest.approx(2 + 2 * 2 * 3)  # a function, and its products with 2 x 3 numbers
+    assert each(2, 3) - each(2, 2) == pytest.approx(2 * 9 + 2 * 2 * 3)
+    assert each(2, 1, ("Ge", "Si")) - each(2, 1) == pytest.approx(2 * 9 + 6 + 2 * 2 * 2 * 3)  # all, and each
 
 
 def test_the_bound_is_the_largest_of_arithmetic_memory_and_disk() -> None:

@@ -15,6 +15,7 @@ from rhoscale.descriptors.smooth import (
     AngularSet,
     RadialSet,
     Smooth,
+    SurroundingsSet,
     cluster_describer,
     describe_by_definition,
     smooth_describer,
@@ -30,6 +31,7 @@ SMALL = Smooth(
     ("Ge", "Si"),
     radial=(RadialSet(6, 8.0), RadialSet(9, 4.0)),
     angular=(AngularSet((3, 4, 3, 2, 1), 6.5), AngularSet((0, 2, 1), 4.0)),
+    surroundings=SurroundingsSet(3, 5.0, 2, 5.5, 3),
 )
 
 
@@ -73,6 +75,38 @@ def test_kernel_equals_definition_with_any_numbers_of_radial_functions() -> None
     scale = np.abs(by_definition).max(axis=0)  # fifty atoms of each kind, whose terms cancel
     assert scale.min() > 0
     np.testing.assert_allclose(describe(system, points, spec) / scale, by_definition / scale, atol=2e-5)
+
+
+@pytest.mark.parametrize("elements", [("Ge", "Si"), ("Si",)])
+@pytest.mark.parametrize(
+    "chosen", [(5, 6.5, 3, 6.0, 4), (27, 6.0, 1, 9.0, 2), (2, 9.0, 2, 4.0, 1), (1, 6.5, 1, 5.0, 0)]
+)
+def test_kernel_equals_definition_of_surroundings(
+    elements: tuple[str, ...], chosen: tuple[int, float, int, float, int]
+) -> None:
+    """More functions than fit the registers together, odd numbers of all kinds, more atoms than the cache holds."""
+    system = triclinic(4, atoms=9)
+    system = System(system.cell, system.positions, np.where(system.species == "Si", "Si", elements[0]))
+    points = np.concatenate([scattered(system, 30), system.positions[:2]])
+    spec = Smooth(elements, (), (), SurroundingsSet(*chosen))
+    by_definition = describe_by_definition(points, system, spec)
+    scale = np.abs(by_definition).max(axis=0)
+    assert scale.min() > 0
+    np.testing.assert_allclose(describe(system, points, spec) / scale, by_definition / scale, atol=2e-5)
+
+
+def test_surroundings_tell_apart_what_distances_from_the_point_do_not() -> None:
+    """Two atoms around a third one, near each other or not: sums and a power spectrum of degree 0 do not change."""
+    middle = np.array([15.0, 15.0, 15.0])
+    straight = np.array([[0, 0, 0], [0, 4, 0], [0, -4, 0]]) + middle
+    bent = np.array([[0, 0, 0], [0, 4, 0], [0, 0, 4]]) + middle
+    point = middle + [[3.0, 0.0, 0.0]]
+    cell, species = np.eye(3) * 30.0, np.array(["Si"] * 3)
+    spec = Smooth(("Si",), (RadialSet(4, 9.0),), (AngularSet((3,), 9.0),), SurroundingsSet(2, 8.0, 2, 8.0, 0))
+    one, other = (describe(System(cell, positions, species), point, spec)[0] for positions in (straight, bent))
+    blind = spec.radial[0].count + spec.angular[0].size
+    np.testing.assert_allclose(one[:blind], other[:blind], atol=1e-5)
+    assert np.abs(one[blind:] - other[blind:]).max() > 0.01
 
 
 def test_kernel_equals_definition_on_a_grid_and_with_several_sets() -> None:
@@ -177,14 +211,19 @@ def test_points_on_atoms_are_limits_of_points_near_them() -> None:
     assert_same_features(on, describe_by_definition(system.positions, system, SMALL))
 
 
+def blocks() -> list[int]:
+    """Features of one element that stand together in SMALL: those of the other follow."""
+    assert SMALL.surroundings is not None
+    return [s.count for s in SMALL.radial] + [s.size for s in SMALL.angular] + [SMALL.surroundings.size] * 2
+
+
 def test_exchanging_the_names_of_two_elements_exchanges_their_features() -> None:
     system = triclinic()
     points = scattered(system, 30)
     renamed = System(system.cell, system.positions, np.where(system.species == "Si", "Ge", "Si"))
     features, exchanged = describe(system, points), describe(renamed, points)
-    blocks = [s.count for s in SMALL.radial] + [s.size for s in SMALL.angular]
     at = 0
-    for size in blocks:
+    for size in blocks():
         ge, si = slice(at, at + size), slice(at + size, at + 2 * size)
         assert_same_features(exchanged[:, ge], features[:, si])
         assert_same_features(exchanged[:, si], features[:, ge])
@@ -197,14 +236,11 @@ def test_features_of_all_elements_add_up_to_those_of_one_element() -> None:
     system = triclinic()
     points = scattered(system, 30)
     alike = System(system.cell, system.positions, np.array(["Si"] * len(system)))
-    one = Smooth(("Si",), SMALL.radial, SMALL.angular)
+    one = Smooth(("Si",), SMALL.radial, SMALL.angular, SMALL.surroundings)
     features, expected = describe(system, points), describe(alike, points, one)
     at = 0
-    for size, start in zip(
-        [s.count for s in SMALL.radial] + [s.size for s in SMALL.angular],
-        np.cumsum([0] + [s.count for s in SMALL.radial] + [s.size for s in SMALL.angular]),
-        strict=False,
-    ):
+    starts = np.minimum(np.cumsum([0, *blocks()]), one.size - blocks()[-1])  # both lists of surroundings are one there
+    for size, start in zip(blocks(), starts, strict=False):
         total = features[:, at : at + size] + features[:, at + size : at + 2 * size]
         assert_same_features(total, expected[:, start : start + size])
         at += 2 * size
@@ -243,8 +279,8 @@ def test_a_tile_with_its_halo_has_the_features_of_the_crystal() -> None:
 
 
 def test_a_halo_thinner_than_the_reach_is_refused() -> None:
-    with pytest.raises(HaloError, match=r"reach 8 Bohr, beyond the 7.9 Bohr halo; use halo=8 or more"):
-        cluster_describer(np.zeros((1, 3)), np.array(["Si"]), SMALL, 7.9)
+    with pytest.raises(HaloError, match=r"reach 10.5 Bohr, beyond the 10.4 Bohr halo; use halo=10.5 or"):
+        cluster_describer(np.zeros((1, 3)), np.array(["Si"]), SMALL, 10.4)
 
 
 def test_no_points_have_no_features() -> None:
@@ -254,8 +290,9 @@ def test_no_points_have_no_features() -> None:
 def test_specification_survives_plain_values() -> None:
     assert Smooth.from_dict(SMALL.to_dict()) == SMALL
     assert Smooth.from_dict(Smooth.wide(("Al",)).to_dict()) == Smooth.wide(("Al",)) != Smooth(("Al",))
-    assert SMALL.reach == 8.0
-    assert SMALL.size == 2 * (6 + 9 + (6 + 10 + 6 + 3 + 1) + (0 + 3 + 1))
+    assert SMALL.reach == 10.5
+    assert SMALL.size == 2 * (6 + 9 + (6 + 10 + 6 + 3 + 1) + (0 + 3 + 1) + 2 * 3 * 2 * 4)
+    assert "surroundings" not in Smooth(("Al",)).to_dict()  # what models before say of themselves stays
     assert SMALL.two_body_size == 30
 
 
@@ -272,6 +309,11 @@ def test_specification_survives_plain_values() -> None:
         lambda: AngularSet((3, -1), 5.0),
         lambda: AngularSet((0, 0), 5.0),
         lambda: AngularSet((), 5.0),
+        lambda: SurroundingsSet(0, 5.0, 2, 5.0),
+        lambda: SurroundingsSet(2, 5.0, 2, -5.0),
+        lambda: SurroundingsSet(2, 5.0, 2, 5.0, 5),
+        lambda: Smooth.from_dict({"elements": ["Si"], "surroundings": {"count": 2, "cutof": 5.0}}),
+        lambda: Smooth.from_dict({"elements": ["Si"], "surroundings": {"count": 2, "cutoff": 5.0}}),
         lambda: smooth_describer(triclinic(), SMALL)(np.array([[0.0, np.nan, 0.0]])),
     ],
 )

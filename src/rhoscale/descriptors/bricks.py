@@ -37,8 +37,8 @@ class Bricks(NamedTuple):
     bricks: IntArray
 
 
-def cut_into_bricks(points: FloatArray) -> Bricks:
-    """Group points [n, 3], Bohr, with their neighbours.
+def cut_into_bricks(points: FloatArray, block_width: float = BLOCK_WIDTH) -> Bricks:
+    """Group points [n, 3], Bohr, with their neighbours; blocks are no wider than ``block_width``.
 
     The curve of a block of a grid runs through its indices, so that sixteen successive points are 2 x 2 x 4.
     """
@@ -50,8 +50,9 @@ def cut_into_bricks(points: FloatArray) -> Bricks:
         _code_scattered(points, codes)
     codes.sort()
     order = (codes & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    blocks = _cut(points, order, np.arange(len(points) + 1), BLOCK_WIDTH, LANES)
-    return Bricks(order, blocks, _cut(points, order, blocks, BRICK_WIDTH, BLOCKS_PER_BRICK))
+    blocks = _cut(points, order, np.arange(len(points) + 1), block_width, LANES)
+    brick_width = BRICK_WIDTH / BLOCK_WIDTH * block_width
+    return Bricks(order, blocks, _cut(points, order, blocks, brick_width, BLOCKS_PER_BRICK))
 
 
 @njit(nogil=True, cache=True)

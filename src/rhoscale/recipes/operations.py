@@ -9,7 +9,7 @@ from rhoscale.models import DenseNet
 from rhoscale.models.inference.packing import RANK
 from rhoscale.uncertainty.leverage import Leverage
 
-# descriptors/smooth/radial.py, kernel.py
+# descriptors/smooth/radial.py, kernel.py, surroundings.py
 DISTANCE = 8
 START_OF_RADIAL = 9
 EACH_RADIAL = 3
@@ -37,6 +37,12 @@ def smooth_operations(spec: Smooth, density: float) -> float:
         pairs = sum((2 * l + 1) * n * (n + 1) // 2 for l, n in enumerate(s.counts))
         total += pairs * (2 if len(spec.elements) == 1 else 4 * len(spec.elements))
         total += products * len(spec.elements)  # normalisation, once a point
+    about, kinds = spec.surroundings, len(spec.elements)
+    if about is not None:
+        each, lists = about.neighbours * (about.degree + 1), 1 if kinds == 1 else 1 + kinds
+        seen = 2 * kinds * about.neighbours * (about.degree + 1) ** 2 + (kinds * each if kinds > 1 else 0)
+        functions = DISTANCE + 7 + _harmonics(about.degree) + START_OF_RADIAL + 2 * about.count
+        total += atoms(about.cutoff) * (functions + seen + 2 * about.count * each * lists)
     return total
 
 

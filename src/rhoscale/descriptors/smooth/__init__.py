@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from rhoscale.descriptors.smooth.fast import cluster_describer, smooth_describer
 from rhoscale.descriptors.smooth.reference import describe_by_definition
-from rhoscale.descriptors.smooth.spec import AngularSet, RadialSet, Smooth
+from rhoscale.descriptors.smooth.spec import AngularSet, RadialSet, Smooth, SurroundingsSet
 
-__all__ = ["AngularSet", "RadialSet", "Smooth", "cluster_describer", "describe_by_definition", "smooth_describer"]
+__all__ = [
+    "AngularSet",
+    "RadialSet",
+    "Smooth",
+    "SurroundingsSet",
+    "cluster_describer",
+    "describe_by_definition",
+    "smooth_describer",
+]

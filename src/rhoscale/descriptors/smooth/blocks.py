@@ -31,8 +31,10 @@ def place_points(points, members, middle, block):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def nearest_first(vectors, found, middle, half, cutoffs, squares, chosen, near, ends):  # type: ignore[no-untyped-def]
-    """Sort atoms by the first cutoff around a box that holds them; ends[c] counts those within cutoff c.
+def nearest_first(  # type: ignore[no-untyped-def]
+    vectors, indices, found, middle, half, cutoffs, squares, chosen, near, numbers, ends
+):
+    """Sort atoms and their numbers by the first cutoff around a box that holds them; ends[c] counts those within it.
 
     Pass by pass without branches: where an atom goes cannot be foretold.
     """
@@ -54,6 +56,7 @@ def nearest_first(vectors, found, middle, half, cutoffs, squares, chosen, near, 
         above = limit
     for m in range(n):
         i = chosen[m]
+        numbers[m] = indices[i]
         near[0, m] = vectors[0, i] - x
         near[1, m] = vectors[1, i] - y
         near[2, m] = vectors[2, i] - z

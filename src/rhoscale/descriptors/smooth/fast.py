@@ -5,12 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
-from rhoscale.descriptors.bricks import cut_into_bricks
+from rhoscale.descriptors.bricks import Bricks, cut_into_bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import WIDTH
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, collect, periodic_cell_list
@@ -24,13 +25,65 @@ from rhoscale.descriptors.smooth.kernel import (
 )
 from rhoscale.descriptors.smooth.radial import CHUNK as RADIAL_CHUNK
 from rhoscale.descriptors.smooth.radial import radial_sums
-from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE, Smooth
+from rhoscale.descriptors.smooth.spec import (
+    HIGHEST_DEGREE,
+    HIGHEST_DEGREE_ABOUT_ATOMS,
+    AngularSet,
+    Smooth,
+    SurroundingsSet,
+)
+from rhoscale.descriptors.smooth.surroundings import HARMONICS, NORMS_ABOUT_ATOMS, seen_rows, surrounding_sums
 from rhoscale.errors import HaloError, InputError, ModelError
 from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
 
 BRICKS_PER_TASK = 32
+ATOMS_WIDTH = 12.0  # Bohr, of a block of atoms: farther apart than points, they share fewer neighbours
+
+
+class Tables(NamedTuple):
+    """A specification in numbers.
+
+    Attributes:
+        shapes: Of each radial and angular set: highest degree (-1: sums only), rank of its cutoff, counts.
+        constants: Of each set.
+        cutoffs: All that differ, rising, Bohr.
+        densities: Whether neighbour densities themselves are asked for in place of their power spectra.
+        about_atoms: Of the surroundings: count (0: none), neighbours, degree, rank of the cutoff.
+        about_constants: Of their functions about the point.
+    """
+
+    shapes: NDArray[np.int64]
+    constants: NDArray[np.float32]
+    cutoffs: FloatArray
+    densities: bool
+    about_atoms: tuple[int, int, int, int]
+    about_constants: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, spec: Smooth, *, densities: bool = False) -> Tables:
+        """Prepare a specification."""
+        sets: list[tuple[int, tuple[int, ...], float]] = [(-1, (s.count,), s.cutoff) for s in spec.radial]
+        sets += [(len(s.counts) - 1, s.counts, s.cutoff) for s in spec.angular]
+        about = spec.surroundings
+        cutoffs = np.unique([cutoff for _, _, cutoff in sets] + ([] if about is None else [about.cutoff]))
+        shapes = np.zeros((len(sets), 3 + HIGHEST_DEGREE), dtype=np.int64)
+        for i, (degree, counts, cutoff) in enumerate(sets):
+            shapes[i, :2] = degree, np.searchsorted(cutoffs, cutoff)
+            shapes[i, 2 : 2 + len(counts)] = counts
+        constants = np.array([_constants(c, spec.softening) for _, _, c in sets], dtype=np.float32).reshape(-1, 4)
+        if about is None:
+            return cls(shapes, constants, cutoffs, densities, (0, 0, 0, 0), np.zeros(4, dtype=np.float32))
+        rank = int(np.searchsorted(cutoffs, about.cutoff))
+        about_constants = np.array(_constants(about.cutoff, spec.softening), dtype=np.float32)
+        numbers = (about.count, about.neighbours, about.degree, rank)
+        return cls(shapes, constants, cutoffs, densities, numbers, about_constants)
+
+
+def _constants(cutoff: float, soft: float) -> tuple[float, float, float, float]:
+    scale = 2.0 / (np.hypot(cutoff, soft) - soft)
+    return 1.0 / cutoff**2, scale, -1.0 - scale * soft, soft**2
 
 
 @dataclass(frozen=True)
@@ -40,10 +93,19 @@ class SmoothDescriber:
     Attributes:
         spec: Which features.
         atoms: The atoms, sorted.
+        known: What is around each of them [atoms, elements x neighbours x 25]; empty without surroundings.
     """
 
     spec: Smooth
     atoms: CellList
+    known: Features
+
+    @classmethod
+    def among(cls, spec: Smooth, atoms: CellList) -> SmoothDescriber:
+        """Prepare sorted atoms."""
+        if spec.surroundings is None:
+            return cls(spec, atoms, np.empty((0, 0), dtype=np.float32))
+        return cls(spec, atoms, _known(spec.surroundings, spec, atoms))
 
     def __call__(self, points: FloatArray, threads: int | None = None) -> Features:
         """Describe points [n, 3], Bohr, by float32 features [n, size]; the result does not depend on ``threads``.
@@ -55,39 +117,53 @@ class SmoothDescriber:
         if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
             raise InputError(f"points must be finite coordinates [n, 3] in Bohr; got shape {points.shape}")
         features = np.empty((len(points), self.spec.size), dtype=np.float32)
-        if len(points) == 0:
-            return features
-        bricks = cut_into_bricks(points)
-        starts = range(0, len(bricks.bricks) - 1, BRICKS_PER_TASK)
-
-        def work(start: int) -> None:
-            stop = min(start + BRICKS_PER_TASK, len(bricks.bricks) - 1)
-            _describe_bricks(points, bricks, start, stop, self.atoms, *self._tables, features)
-
-        workers = min(threads or config.NUMBA_NUM_THREADS, len(starts))  # type: ignore[attr-defined]
-        if workers == 1:
-            for start in starts:
-                work(start)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(work, starts))
+        if len(points) > 0:
+            _describe(points, cut_into_bricks(points), self.atoms, self._tables, self.known, features, threads)
         return features
 
     @cached_property
-    def _tables(self) -> tuple[NDArray[np.int64], NDArray[np.float32], FloatArray]:
-        """Highest degree (-1: sums only), rank of the cutoff and counts of each set; its constants; the cutoffs."""
-        sets: list[tuple[int, tuple[int, ...], float]] = [(-1, (s.count,), s.cutoff) for s in self.spec.radial]
-        sets += [(len(s.counts) - 1, s.counts, s.cutoff) for s in self.spec.angular]
-        cutoffs = np.unique([cutoff for _, _, cutoff in sets])
-        soft = self.spec.softening
-        shapes = np.zeros((len(sets), 3 + HIGHEST_DEGREE), dtype=np.int64)
-        constants = np.empty((len(sets), 4), dtype=np.float32)
-        for i, (degree, counts, cutoff) in enumerate(sets):
-            shapes[i, :2] = degree, np.searchsorted(cutoffs, cutoff)
-            shapes[i, 2 : 2 + len(counts)] = counts
-            scale = 2.0 / (np.hypot(cutoff, soft) - soft)
-            constants[i] = (1.0 / cutoff**2, scale, -1.0 - scale * soft, soft**2)
-        return shapes, constants, cutoffs
+    def _tables(self) -> Tables:
+        return Tables.of(self.spec)
+
+
+def _describe(
+    points: FloatArray,
+    bricks: Bricks,
+    atoms: CellList,
+    tables: Tables,
+    known: Features,
+    rows: Features,
+    threads: int | None = None,
+) -> None:
+    """Write the rows of points, brick by brick."""
+    starts = range(0, len(bricks.bricks) - 1, BRICKS_PER_TASK)
+
+    def work(start: int) -> None:
+        stop = min(start + BRICKS_PER_TASK, len(bricks.bricks) - 1)
+        _describe_bricks(points, bricks, start, stop, atoms, tables, known, rows)
+
+    workers = min(threads or config.NUMBA_NUM_THREADS, len(starts))  # type: ignore[attr-defined]
+    if workers == 1:
+        for start in starts:
+            work(start)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, starts))
+
+
+def _known(chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:
+    """Neighbour densities c^e_nlm at the atoms, of all degrees, [atoms, e x n x 25], times N_lm once more."""
+    degrees = HIGHEST_DEGREE_ABOUT_ATOMS + 1
+    angular = AngularSet((chosen.neighbours,) * degrees, chosen.neighbour_cutoff)
+    tables = Tables.of(Smooth(spec.elements, (), (angular,), softening=spec.softening), densities=True)
+    shape = (len(atoms.positions), len(spec.elements), chosen.neighbours * HARMONICS)
+    found = np.empty((shape[0], shape[1] * shape[2]), dtype=np.float32)
+    if len(atoms.positions) > 0:
+        bricks = cut_into_bricks(atoms.positions, ATOMS_WIDTH)
+        _describe(atoms.positions, bricks, atoms, tables, np.empty((0, 0), dtype=np.float32), found, threads=1)
+    by_degree = np.split(found.reshape(shape), chosen.neighbours * np.arange(1, degrees) ** 2, axis=2)
+    together = [c.reshape(*shape[:2], chosen.neighbours, -1) for c in by_degree]
+    return np.ascontiguousarray((np.concatenate(together, axis=3) * NORMS_ABOUT_ATOMS).reshape(found.shape))
 
 
 def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
@@ -97,7 +173,7 @@ def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
         ModelError: The crystal holds an element that the specification does not know.
     """
     _check_elements(system.elements, spec)
-    return SmoothDescriber(spec, periodic_cell_list(system, spec.elements))
+    return SmoothDescriber.among(spec, periodic_cell_list(system, spec.elements))
 
 
 def cluster_describer(positions: FloatArray, species: NDArray[np.str_], spec: Smooth, halo: float) -> SmoothDescriber:
@@ -119,7 +195,8 @@ def cluster_describer(positions: FloatArray, species: NDArray[np.str_], spec: Sm
             f"the features reach {spec.reach:g} Bohr, beyond the {halo:g} Bohr halo; use halo={spec.reach:g} or more"
         )
     kinds = np.searchsorted(np.asarray(spec.elements), species).astype(np.int64)
-    return SmoothDescriber(spec, cluster_cell_list(np.asarray(positions, np.float64), kinds, len(spec.elements)))
+    atoms = cluster_cell_list(np.asarray(positions, np.float64), kinds, len(spec.elements))
+    return SmoothDescriber.among(spec, atoms)
 
 
 def _check_elements(elements: tuple[str, ...], spec: Smooth) -> None:
@@ -132,17 +209,15 @@ def _check_elements(elements: tuple[str, ...], spec: Smooth) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _describe_bricks(  # type: ignore[no-untyped-def]
-    points, bricks, start, stop, atoms, shapes, constants, cutoffs, features
-):
-    kinds = len(atoms.starts)
+def _describe_bricks(points, bricks, start, stop, atoms, tables, known, features):  # type: ignore[no-untyped-def]
+    kinds, cutoffs = len(atoms.starts), tables.cutoffs
     capacity = 512
-    vectors, near, squares, chosen = _make_lists(kinds, capacity)
+    vectors, near, squares, chosen, indices, numbers = _make_lists(kinds, capacity)
     centre, middle, half, offset = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     found = np.zeros(kinds, dtype=np.int64)
     ends = np.zeros((kinds, len(cutoffs)), dtype=np.int64)
     block = np.empty(3 * WIDTH, dtype=np.float32)
-    scratch = _make_scratch(kinds, shapes)
+    scratch = _make_scratch(kinds, tables)
     table = np.empty((features.shape[1] + WIDTH) * WIDTH, dtype=np.float32)
     rows = features.reshape(-1)
     for brick in range(start, stop):
@@ -150,12 +225,12 @@ def _describe_bricks(  # type: ignore[no-untyped-def]
         box(points, bricks.order[bricks.blocks[first] : bricks.blocks[last]], centre, half)
         radius = cutoffs[-1] + np.sqrt(np.sum(half * half))
         for kind in range(kinds):
-            found[kind] = collect(atoms, kind, centre, radius, vectors[kind], chosen[:-1])
+            found[kind] = collect(atoms, kind, centre, radius, vectors[kind], indices[kind])
         if found.max() > capacity:
             capacity = found.max() + found.max() // 4
-            vectors, near, squares, chosen = _make_lists(kinds, capacity)
+            vectors, near, squares, chosen, indices, numbers = _make_lists(kinds, capacity)
             for kind in range(kinds):
-                collect(atoms, kind, centre, radius, vectors[kind], chosen[:-1])
+                collect(atoms, kind, centre, radius, vectors[kind], indices[kind])
         for b in range(first, last):
             members = bricks.order[bricks.blocks[b] : bricks.blocks[b + 1]]
             box(points, members, middle, half)
@@ -163,46 +238,52 @@ def _describe_bricks(  # type: ignore[no-untyped-def]
                 offset[axis] = middle[axis] - centre[axis]
             for kind in range(kinds):
                 nearest_first(
-                    vectors[kind], found[kind], offset, half, cutoffs, squares, chosen, near[kind], ends[kind]
-                )
+                    vectors[kind], indices[kind], found[kind], offset, half, cutoffs, squares, chosen,
+                    near[kind], numbers[kind], ends[kind],
+                )  # fmt: skip
             for some in range(0, len(members), WIDTH):
                 together = members[some : some + WIDTH]
                 place_points(points, together, middle, block)
-                _describe_block(block, near, ends, shapes, constants, scratch, table)
+                _describe_block(block, near, numbers, ends, tables, known, scratch, table)
                 write_rows(table, together, features.shape[1], rows)
 
 
 @njit(nogil=True, cache=True)
 def _make_lists(kinds, capacity):  # type: ignore[no-untyped-def]
-    """Atoms around a brick and, sorted, around a block; their squared distances and numbers."""
+    """Atoms around a brick and, sorted, around a block; their squared distances, order and numbers."""
     return (
         np.empty((kinds, 3, capacity)),
         np.empty((kinds, 3, capacity), dtype=np.float32),
         np.empty(capacity),
         np.empty(capacity + 1, dtype=np.int64),
+        np.empty((kinds, capacity), dtype=np.int64),
+        np.empty((kinds, capacity), dtype=np.int64),
     )
 
 
 @njit(nogil=True, cache=True)
-def _make_scratch(kinds, shapes):  # type: ignore[no-untyped-def]
-    """States of the radial sums; radial and angular functions of a chunk of atoms; neighbour densities."""
-    count = shapes[:, 2:].max() + 1
-    rows = angular_rows(max(0, shapes[:, 0].max()))
-    largest = 0
+def _make_scratch(kinds, tables):  # type: ignore[no-untyped-def]
+    """States of the radial sums; functions of a chunk of atoms about them; neighbour densities; atoms of a chunk."""
+    shapes, about = tables.shapes, tables.about_atoms
+    count, largest, rows = about[0], 0, seen_rows(kinds, about[1], about[2])
     for s in range(len(shapes)):
+        count = max(count, shapes[s, 2:].max())
         if shapes[s, 0] >= 0:
             largest = max(largest, density_rows(shapes[s, 2 : 3 + shapes[s, 0]]))
+            rows = max(rows, angular_rows(shapes[s, 0]))
     return (
         np.empty(3 * RADIAL_CHUNK * WIDTH, dtype=np.float32),
-        np.zeros(CHUNK * count * WIDTH, dtype=np.float32),
+        np.zeros(CHUNK * (count + 1) * WIDTH, dtype=np.float32),
         np.zeros(CHUNK * rows * WIDTH, dtype=np.float32),
         np.empty((kinds + 1, largest * WIDTH), dtype=np.float32),
+        np.empty(CHUNK + 1, dtype=np.int64),
     )
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _describe_block(block, near, ends, shapes, constants, scratch, table):  # type: ignore[no-untyped-def]
-    state, functions, angles, sums = scratch
+def _describe_block(block, near, numbers, ends, tables, known, scratch, table):  # type: ignore[no-untyped-def]
+    state, functions, angles, sums, kept = scratch
+    shapes, constants = tables.shapes, tables.constants
     kinds = len(near)
     row = 0
     for s in range(len(shapes)):
@@ -221,6 +302,11 @@ def _describe_block(block, near, ends, shapes, constants, scratch, table):  # ty
             neighbour_density(
                 block, near[kind], ends[kind, cutoff], constants[s], counts, functions, angles, sums[kind]
             )
+        if tables.densities:
+            for kind in range(kinds):
+                table[row * WIDTH : row * WIDTH + used] = sums[kind, :used]
+                row += used // WIDTH
+            continue
         if kinds == 1:
             row = power_spectrum(sums[0], sums[0], True, counts, table, row)
             continue
@@ -229,3 +315,12 @@ def _describe_block(block, near, ends, shapes, constants, scratch, table):  # ty
                 sums[kinds, i] += sums[kind, i]
         for kind in range(kinds):
             row = power_spectrum(sums[kinds], sums[kind], False, counts, table, row)
+    count, neighbours, degree, cutoff = tables.about_atoms
+    if count > 0:
+        shape = (count, neighbours, degree, kinds)
+        table[row * WIDTH : len(table)] = 0.0
+        for kind in range(kinds):
+            surrounding_sums(
+                block, near[kind], numbers[kind], ends[kind, cutoff], tables.about_constants, shape, known, kind,
+                functions, angles, kept, table, row,
+            )  # fmt: skip

@@ -50,7 +50,7 @@ def _recurrence() -> tuple[Any, Any]:
     return factors, np.array(each, dtype=np.float32)
 
 
-_FACTORS, _NORMS = _recurrence()
+_FACTORS, NORMS = _recurrence()
 
 
 @njit(**_options)
@@ -89,7 +89,16 @@ def _place_atoms(block, atoms, begin, last, most, radial, even, functions, angle
         store(functions, size * even, envelope)
         store(functions, size * even + 1, rho * radial[1] + radial[2])
         size += any_above(envelope, _f(0.0))  # the next atom takes the place of one beyond the cutoff
-    # a loop of its own: short loops overlap where long ones wait
+    write_functions(size, even, functions)
+    return size, begin
+
+
+@njit(**_options)
+def write_functions(size, even, functions):  # type: ignore[no-untyped-def]
+    """Write the radial functions of atoms whose first two rows hold envelope and xi.
+
+    A loop of its own: short loops overlap where long ones wait.
+    """
     for a in range(size):
         g = load_register(functions, a * even)
         xi = load_register(functions, a * even + 1)
@@ -100,7 +109,6 @@ def _place_atoms(block, atoms, begin, last, most, radial, even, functions, angle
             store(functions, a * even + n + 1, h)
             g = xi * h - g
             h = xi * g - h
-    return size, begin
 
 
 @njit(**_options)
@@ -194,7 +202,7 @@ def _normalise(counts, sums):  # type: ignore[no-untyped-def]
     for l in range(len(counts)):
         for _ in range(counts[l]):
             for m in range(2 * l + 1):
-                store(sums, row + m, load_register(sums, row + m) * _NORMS[np.uintp(l * l + m)])
+                store(sums, row + m, load_register(sums, row + m) * NORMS[np.uintp(l * l + m)])
             row += 2 * l + 1
 
 

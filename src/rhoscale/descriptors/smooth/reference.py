@@ -1,4 +1,4 @@
-"""The smooth descriptor by its definition: sums over atoms, and sums over pairs of atoms with Legendre polynomials."""
+"""The smooth descriptor by its definition: sums over atoms, and sums over pairs of them with Legendre polynomials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def describe_by_definition(points: FloatArray, system: System, spec: Smooth) -> 
 
         p_nn'l = sum_IJ (phi_n(r_I) phi_n'(r_J) + phi_n'(r_I) phi_n(r_J)) / 2 (|u_I| |u_J|)^l P_l(cos angle_IJ)
 
-    over all atoms I and the atoms J of the element.
+    over all atoms I and the atoms J of the element; the surroundings likewise, J around I in place of the point.
 
     Args:
         points: Cartesian points [n, 3], Bohr.
@@ -47,6 +47,8 @@ def _describe_point(point: FloatArray, system: System, spec: Smooth) -> FloatArr
         for s in spec.angular
         for e in spec.elements
     ]
+    if spec.surroundings is not None:
+        features += _surroundings(point, vectors, species, system, spec)
     return np.concatenate(features)
 
 
@@ -74,3 +76,29 @@ def _power_spectrum(
         pairs = functions[:, :count].T @ coupling @ functions[chosen, :count]
         spectrum.append((0.5 * (pairs + pairs.T))[np.triu_indices(count)])
     return np.concatenate(spectrum)
+
+
+def _surroundings(
+    point: FloatArray, vectors: FloatArray, species: NDArray[np.str_], system: System, spec: Smooth
+) -> list[FloatArray]:
+    chosen, soft = spec.surroundings, spec.softening
+    assert chosen is not None
+    kinds = len(spec.elements)
+    found = np.zeros((kinds, kinds, chosen.count, chosen.neighbours, chosen.degree + 1))  # of the atom, of those around
+    for vector, own in zip(vectors, species, strict=True):
+        length = np.asarray(np.linalg.norm(vector))
+        to_atom = radial_functions(length, chosen.count, chosen.cutoff, soft)
+        around, kind = _atoms_around(point + vector, system, chosen.neighbour_cutoff)
+        lengths = np.linalg.norm(around, axis=1)
+        functions = radial_functions(lengths, chosen.neighbours, chosen.neighbour_cutoff, soft)
+        u = vector / np.hypot(length, soft)
+        w = around / np.hypot(lengths, soft)[:, None]
+        sizes = np.linalg.norm(u) * np.linalg.norm(w, axis=1)
+        cosines = np.divide(w @ u, sizes, out=np.zeros(len(w)), where=sizes > 0)
+        legendre = np.stack([sizes**l * eval_legendre(l, cosines) for l in range(chosen.degree + 1)], axis=1)
+        for e, element in enumerate(spec.elements):
+            seen = functions[kind == element].T @ legendre[kind == element]
+            found[spec.elements.index(own), e] += to_atom[:, None, None] * seen
+    if kinds == 1:
+        return [found.ravel()]
+    return [found.sum(axis=1).ravel(), found.sum(axis=0).ravel()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from rhoscale.errors import InputError
 FloatArray = NDArray[np.float64]
 
 HIGHEST_DEGREE = 9
+HIGHEST_DEGREE_ABOUT_ATOMS = 4
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,39 @@ class AngularSet:
 
 
 @dataclass(frozen=True)
+class SurroundingsSet:
+    """What the surroundings of the atoms near a point are like, seen from the point.
+
+    Attributes:
+        count: Radial functions of the distance from the point to an atom.
+        cutoff: Where they end, Bohr.
+        neighbours: Radial functions of the distance from an atom to those around it.
+        neighbour_cutoff: Where these end, Bohr.
+        degree: Highest degree l of the harmonics.
+    """
+
+    count: int
+    cutoff: float
+    neighbours: int
+    neighbour_cutoff: float
+    degree: int = HIGHEST_DEGREE_ABOUT_ATOMS
+
+    def __post_init__(self) -> None:
+        RadialSet(self.count, self.cutoff)
+        RadialSet(self.neighbours, self.neighbour_cutoff)
+        if not 0 <= self.degree <= HIGHEST_DEGREE_ABOUT_ATOMS:
+            raise InputError(
+                f"harmonics about atoms go to degree {HIGHEST_DEGREE_ABOUT_ATOMS}; got degree={self.degree}; take 0 to "
+                f"{HIGHEST_DEGREE_ABOUT_ATOMS}"
+            )
+
+    @property
+    def size(self) -> int:
+        """Numbers F_nn'l."""
+        return self.count * self.neighbours * (self.degree + 1)
+
+
+@dataclass(frozen=True)
 class Smooth:
     """Smooth body-ordered features of a point r; all are invariant under rotation, translation and permutation.
 
@@ -78,7 +112,10 @@ class Smooth:
       p_nn'l = sum_m (c_nlm c^e_n'lm + c^e_nlm c_n'lm) / 2 with c^e_nlm = sum over I of e of phi_n(r_I) S_lm(u_I),
       where c is the sum of all c^e, S_lm are solid harmonics and u_I = (R_I - r) / rho(r_I), for n <= n' below the
       set's count for l. For one element this is the power spectrum of Bartok, Kondor and Csanyi, Phys. Rev. B 87,
-      184115 (2013), around a point, not an atom.
+      184115 (2013), around a point, not an atom;
+    - for the surroundings, F_nn'l = sum_I phi_n(r_I) sum_m c_n'lm(R_I) S_lm(u_I), the neighbour density c_n'lm at the
+      atoms I (themselves included) in place of at the point, with cutoffs of its own: three bodies with one of the
+      atoms in the middle. For several elements e: the atoms I of e with c of all, then all atoms I with c^e of e.
 
     The length grows linearly with the number of elements.
 
@@ -86,12 +123,14 @@ class Smooth:
         elements: Chemical symbols in alphabetical order.
         radial: Sets of radial sums.
         angular: Sets with power spectra.
+        surroundings: Of the atoms near a point, or None.
         softening: s, Bohr: distances below it are not resolved further.
     """
 
     elements: tuple[str, ...]
     radial: tuple[RadialSet, ...] = (RadialSet(16, 14.0), RadialSet(8, 4.5))
     angular: tuple[AngularSet, ...] = (AngularSet((8, 8, 6, 4, 3), 9.0),)
+    surroundings: SurroundingsSet | None = None
     softening: float = 1.0
 
     def __post_init__(self) -> None:
@@ -99,8 +138,8 @@ class Smooth:
             raise InputError(
                 f"a descriptor needs different elements in alphabetical order; got {', '.join(self.elements) or 'none'}"
             )
-        if not self.radial and not self.angular:
-            raise InputError("a smooth descriptor needs at least one radial or angular set; got none")
+        if not self.radial and not self.angular and self.surroundings is None:
+            raise InputError("a smooth descriptor needs radial or angular sets or surroundings; got none")
         if not (np.isfinite(self.softening) and self.softening > 0):
             raise InputError(f"the softening must be a positive number of Bohr; got {self.softening}")
 
@@ -118,6 +157,8 @@ class Smooth:
     def size(self) -> int:
         """Features of a point."""
         each = sum(s.count for s in self.radial) + sum(s.size for s in self.angular)
+        if self.surroundings is not None:
+            each += self.surroundings.size * min(2, len(self.elements))
         return len(self.elements) * each
 
     @property
@@ -127,12 +168,15 @@ class Smooth:
 
     @property
     def reach(self) -> float:
-        """Largest cutoff, Bohr."""
-        return max([s.cutoff for s in self.radial] + [s.cutoff for s in self.angular])
+        """How far away an atom may act on a point, Bohr."""
+        chained = [] if self.surroundings is None else [self.surroundings.cutoff + self.surroundings.neighbour_cutoff]
+        return max([s.cutoff for s in self.radial] + [s.cutoff for s in self.angular] + chained)
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as plain values."""
         values = asdict(self)
+        if self.surroundings is None:
+            del values["surroundings"]
         return {"family": self.family, **values, "elements": list(self.elements)} | {
             "radial": [asdict(s) for s in self.radial],
             "angular": [{"counts": list(s.counts), "cutoff": s.cutoff} for s in self.angular],
@@ -145,7 +189,7 @@ class Smooth:
         Raises:
             InputError: A key is unknown, or a value cannot be used.
         """
-        known = {"family", "elements", "radial", "angular", "softening"}
+        known = {"family", "elements", "radial", "angular", "surroundings", "softening"}
         if not set(values) <= known or "elements" not in values:
             raise InputError(
                 f"smooth descriptors need elements and take {', '.join(sorted(known - {'family'}))}; "
@@ -159,14 +203,31 @@ class Smooth:
                 given["angular"] = tuple(
                     AngularSet(tuple(int(n) for n in s["counts"]), float(s["cutoff"])) for s in values["angular"]
                 )
+            if "surroundings" in values:
+                given["surroundings"] = _surroundings(values["surroundings"])
             if "softening" in values:
                 given["softening"] = float(values["softening"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"smooth descriptors: {error!r}; expected radial sets with count and cutoff, angular sets with "
-                f"counts and cutoff, a softening in Bohr"
+                f"counts and cutoff, surroundings with count, cutoff, neighbours, neighbour_cutoff and degree, and a "
+                f"softening in Bohr"
             ) from error
         return cls(elements=tuple(str(e) for e in values["elements"]), **given)
+
+
+def _surroundings(values: Mapping[str, Any]) -> SurroundingsSet:
+    unknown = sorted(set(values) - {f.name for f in fields(SurroundingsSet)})
+    if unknown:
+        raise KeyError(f"surroundings: {', '.join(unknown)}")
+    degree = int(values.get("degree", HIGHEST_DEGREE_ABOUT_ATOMS))
+    return SurroundingsSet(
+        int(values["count"]),
+        float(values["cutoff"]),
+        int(values["neighbours"]),
+        float(values["neighbour_cutoff"]),
+        degree,
+    )
 
 
 def radial_functions(distances: FloatArray, count: int, cutoff: float, softening: float) -> FloatArray:

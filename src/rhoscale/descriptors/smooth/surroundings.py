@@ -1,0 +1,161 @@
+"""What the surroundings of atoms are like, seen from as many points at once as a register holds.
+
+F_nn'l = sum_I phi_n(r_I) sum_m c_n'lm(R_I) S_lm(u_I): the densities c around each atom I are a table made once
+(:func:`rhoscale.descriptors.smooth.fast.densities_at`), each number of which serves all points; the sum over m is made
+in registers, and the products with phi_n add up as those of neighbour densities do. Tables are flat; one row of a
+table is WIDTH float32, one for each point (:mod:`rhoscale.descriptors.lanes`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from rhoscale.descriptors.lanes import any_above, load_register, square_root, store
+from rhoscale.descriptors.smooth.kernel import CHUNK, NORMS, write_functions
+from rhoscale.descriptors.smooth.products import LONGEST, add_pairs, add_rows
+from rhoscale.descriptors.smooth.radial import cutoff, vectors
+from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE_ABOUT_ATOMS
+
+HARMONICS = (HIGHEST_DEGREE_ABOUT_ATOMS + 1) ** 2
+NORMS_ABOUT_ATOMS = NORMS[:HARMONICS]  # of S_lm; the kernel's polynomials are without, the table of c has them twice
+
+_options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "forceinline": True}
+_f = np.float32
+_X, _Y, _Z, _S, _SEEN = range(5)  # rows of an atom: vector, its square; then sum_m c_n'lm S_lm of each kind and n'
+
+
+@njit(**_options)
+def seen_rows(kinds, neighbours, degree):  # type: ignore[no-untyped-def]
+    """Rows of an atom: where it is, and what is around it by kinds and in all."""
+    return _SEEN + (kinds + 1) * neighbours * (degree + 1)
+
+
+@njit(**_options)
+def _place_atoms(block, atoms, numbers, begin, last, radial, even, functions, seen, stride, kept):  # type: ignore[no-untyped-def]
+    """Write where at most CHUNK atoms are, from ``begin`` on and within the cutoff of a point, and which they are.
+
+    Returns how many, and the next atom.
+    """
+    size = 0
+    while begin < last and size < CHUNK:
+        x, y, z, r2 = vectors(block, atoms, begin)
+        soft = r2 + radial[3]
+        rho = square_root(soft)
+        inverse = rho / soft
+        envelope = cutoff(r2, radial)
+        store(seen, size * stride + _X, x * inverse)
+        store(seen, size * stride + _Y, y * inverse)
+        store(seen, size * stride + _Z, z * inverse)
+        store(seen, size * stride + _S, r2 * inverse * inverse)
+        store(functions, size * even, envelope)
+        store(functions, size * even + 1, rho * radial[1] + radial[2])
+        kept[size] = numbers[begin]
+        begin += 1
+        size += any_above(envelope, _f(0.0))  # the next atom takes the place of one beyond the cutoff
+    write_functions(size, even, functions)
+    return size, begin
+
+
+@njit(**_options)
+def _harmonics(x, y, z, s):  # type: ignore[no-untyped-def]
+    """P_lm C_m and P_lm D_m for l = 0 ... 4, -l <= m <= l (recurrences: :mod:`rhoscale.descriptors.smooth.kernel`)."""
+    zz = z * z
+    c2, d2 = x * x - y * y, _f(2.0) * x * y
+    c3, d3 = c2 * x - d2 * y, c2 * y + d2 * x
+    c4, d4 = c3 * x - d3 * y, c3 * y + d3 * x
+    p20 = zz - s * _f(1.0 / 3.0)
+    p30 = z * (zz - s * _f(3.0 / 5.0))
+    p40 = z * p30 - s * _f(9.0 / 35.0) * p20
+    p31 = zz - s * _f(1.0 / 5.0)
+    p41 = z * (zz - s * _f(3.0 / 7.0))
+    p42 = zz - s * _f(1.0 / 7.0)
+    return (
+        y, z, x,
+        d2, y * z, p20, x * z, c2,
+        d3, d2 * z, y * p31, p30, x * p31, c2 * z, c3,
+        d4, d3 * z, d2 * p42, y * p41, p40, x * p41, c2 * p42, c3 * z, c4,
+    )  # fmt: skip
+
+
+@njit(**_options)
+def _see(known, i, row, h, degree, seen, at):  # type: ignore[no-untyped-def]
+    """Write sum_m c_lm S_lm, l = 0 ... degree, of one density of one atom; h without S_00 = 1."""
+    k = row * HARMONICS
+    store(seen, at, h[0] - h[0] + known[i, k])
+    if degree > 0:
+        store(seen, at + 1, h[0] * known[i, k + 1] + h[1] * known[i, k + 2] + h[2] * known[i, k + 3])
+    if degree > 1:
+        even = h[3] * known[i, k + 4] + h[5] * known[i, k + 6] + h[7] * known[i, k + 8]
+        store(seen, at + 2, even + (h[4] * known[i, k + 5] + h[6] * known[i, k + 7]))
+    if degree > 2:
+        even = h[8] * known[i, k + 9] + h[10] * known[i, k + 11] + h[12] * known[i, k + 13] + h[14] * known[i, k + 15]
+        odd = h[9] * known[i, k + 10] + h[11] * known[i, k + 12] + h[13] * known[i, k + 14]
+        store(seen, at + 3, even + odd)
+    if degree > 3:
+        even = h[15] * known[i, k + 16] + h[17] * known[i, k + 18] + h[19] * known[i, k + 20] + h[21] * known[i, k + 22]
+        odd = h[16] * known[i, k + 17] + h[18] * known[i, k + 19] + h[20] * known[i, k + 21] + h[22] * known[i, k + 23]
+        store(seen, at + 4, even + odd + h[23] * known[i, k + 24])
+
+
+@njit(**_options)
+def _see_all(size, kept, known, kinds, neighbours, degree, seen, stride):  # type: ignore[no-untyped-def]
+    """What is around each atom, by kinds and, after them, in all."""
+    each = neighbours * (degree + 1)
+    for a in range(size):
+        at = a * stride
+        x, y = load_register(seen, at + _X), load_register(seen, at + _Y)
+        z, s = load_register(seen, at + _Z), load_register(seen, at + _S)
+        h = _harmonics(x, y, z, s)
+        at += _SEEN
+        for row in range(kinds * neighbours):
+            _see(known, kept[a], row, h, degree, seen, at + row * (degree + 1))
+        if kinds > 1:
+            for j in range(each):
+                total = load_register(seen, at + j)
+                for kind in range(1, kinds):
+                    total = total + load_register(seen, at + kind * each + j)
+                store(seen, at + kinds * each + j, total)
+
+
+@njit(**_options)
+def _add_products(size, count, even, each, functions, seen, first, stride, sums, at):  # type: ignore[no-untyped-def]
+    """Add phi_n of ``size`` atoms times ``each`` rows of what is seen, to rows n each + j of sums."""
+    pieces = (count + LONGEST - 1) // LONGEST
+    n = 0
+    for left in range(pieces, 0, -1):
+        some = (count - n + left - 1) // left
+        row = at + n * each
+        for j in range(0, each - 1, 2):
+            add_pairs(some, size, functions, n, even, seen, first + j, stride, sums, row + j, row + j + 1, each)
+        if each % 2:
+            j = row + each - 1
+            add_rows(some, size, functions, n, even, seen, first + each - 1, stride, sums, j, j, each)
+        n += some
+
+
+@njit(**_options)
+def surrounding_sums(  # type: ignore[no-untyped-def]
+    block, atoms, numbers, last, radial, shape, known, kind, functions, seen, kept, sums, at
+):
+    """Add the F_nn'l of the atoms of one kind to the rows of ``sums`` from ``at`` on, all lists one after the other."""
+    count, neighbours, degree, kinds = shape
+    each = neighbours * (degree + 1)
+    stride = seen_rows(kinds, neighbours, degree)
+    even = (count + 1) // 2 * 2
+    begin = 0
+    while begin < last:
+        size, begin = _place_atoms(block, atoms, numbers, begin, last, radial, even, functions, seen, stride, kept)
+        if size == 0:
+            break
+        _see_all(size, kept, known, kinds, neighbours, degree, seen, stride)
+        if kinds == 1:
+            _add_products(size, count, even, each, functions, seen, _SEEN, stride, sums, at)
+            continue
+        first = _SEEN + kinds * each
+        _add_products(size, count, even, each, functions, seen, first, stride, sums, at + kind * count * each)
+        for other in range(kinds):
+            row = at + (kinds + other) * count * each
+            _add_products(size, count, even, each, functions, seen, _SEEN + other * each, stride, sums, row)
