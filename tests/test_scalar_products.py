@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from rhoscale.cluster import Cluster
 from rhoscale.descriptors import ScalarProducts, describe, describer, spec_from_dict
 from rhoscale.descriptors.bricks import cut_into_bricks
 from rhoscale.descriptors.scalar_products.fast import cluster_describer
@@ -72,6 +73,11 @@ def points_of(system, count=60, seed=1):
     block = Grid.from_spacing(system.cell, 0.6, fast_fourier=False).points((1, 0, 2), (4, 4, 6))
     scattered = rng.uniform(-1.5, 2.5, (count, 3)) @ system.cell
     return np.concatenate([block, scattered, system.positions[:4]])
+
+
+def around(points, positions, species, halo):
+    """A cluster for these points."""
+    return Cluster(positions, np.array(species), points.min(axis=0), points.max(axis=0), halo)
 
 
 def assert_same(features, expected, spec, tolerance=2e-6):
@@ -296,15 +302,15 @@ def test_a_tile_gives_what_the_crystal_gives_or_says_that_its_halo_is_too_small(
     expected = describe(points, system, spec)
     centre = points.mean(axis=0)
     reach = np.linalg.norm(points - centre, axis=1).max()
-    around = {e: nearest(system, e, centre, 900) for e in system.elements}
+    near = {e: nearest(system, e, centre, 900) for e in system.elements}
     outcomes = []
     for halo in (6.0, 10.0, 13.0, 15.0, 17.0, 20.0):
         positions, species = [], []
         for element in system.elements:
-            inside = around[element][np.linalg.norm(around[element], axis=1) <= halo + reach] + centre
+            inside = near[element][np.linalg.norm(near[element], axis=1) <= halo + reach] + centre
             positions.append(inside)
             species += [element] * len(inside)
-        tile = cluster_describer(np.concatenate(positions), np.array(species), spec, halo)
+        tile = cluster_describer(around(points, np.concatenate(positions), species, halo), spec)
         try:
             assert_same(tile(points), expected, spec)
             outcomes.append(True)
@@ -324,11 +330,11 @@ def test_atoms_within_the_reach_of_a_point_determine_its_features(name):
         assert reach < spec.reach
     positions, species = [], []
     for element in system.elements:
-        around = nearest(system, element, point, 400)
-        inside = around[np.linalg.norm(around, axis=1) <= reach + 1e-4] + point
+        near = nearest(system, element, point, 400)
+        inside = near[np.linalg.norm(near, axis=1) <= reach + 1e-4] + point
         positions.append(inside)
         species += [element] * len(inside)
-    tile = cluster_describer(np.concatenate(positions), np.array(species), spec, reach + 1e-4)
+    tile = cluster_describer(around(point[None], np.concatenate(positions), species, reach + 1e-4), spec)
     assert len(species) > spec.distances
     assert_same(tile(point[None]), describe(point[None], system, spec), spec)
 
@@ -336,11 +342,11 @@ def test_atoms_within_the_reach_of_a_point_determine_its_features(name):
 def test_halo_error_names_the_points_and_the_distance():
     system, _ = SYSTEMS["thermal"]
     positions = nearest(system, "Al", np.zeros(3), 200)
-    tile = cluster_describer(positions, np.full(len(positions), "Al"), AL, 9.0)
+    tile = cluster_describer(around(np.zeros((1, 3)), positions, ["Al"] * len(positions), 9.0), AL)
     with pytest.raises(HaloError, match=r"9 Bohr halo for 1 of 1 points \(farthest 1\d\.\d\); use halo=1\d\.\d"):
         tile(np.zeros((1, 3)))
     with pytest.raises(HaloError, match="use a larger halo"):
-        cluster_describer(positions[:20], np.full(20, "Al"), AL, 9.0)(np.zeros((1, 3)))
+        cluster_describer(around(np.zeros((1, 3)), positions[:20], ["Al"] * 20, 9.0), AL)(np.zeros((1, 3)))
 
 
 def test_elements_must_be_those_of_the_specification():

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from rhoscale.cluster import Cluster
 from rhoscale.descriptors import describe as describe_any_family
 from rhoscale.descriptors import spec_from_dict
 from rhoscale.descriptors.smooth import (
@@ -274,13 +275,20 @@ def test_a_tile_with_its_halo_has_the_features_of_the_crystal() -> None:
     species = np.tile(system.species, len(shifts))
     near = np.linalg.norm(positions[:, None] - points[None], axis=2).min(axis=1) < SMALL.reach
     assert near.sum() < len(positions) / 2
-    tile = cluster_describer(positions[near], species[near], SMALL, SMALL.reach)
+    tile = cluster_describer(
+        Cluster(positions[near], species[near], points.min(axis=0), points.max(axis=0), SMALL.reach), SMALL
+    )
     assert_same_features(tile(points), describe(system, points))
+
+
+def test_a_tile_in_a_void_has_no_features() -> None:
+    void = Cluster(np.zeros((0, 3)), np.zeros(0, dtype="U2"), np.zeros(3), np.ones(3), SMALL.reach)
+    assert (cluster_describer(void, SMALL)(np.full((5, 3), 0.5)) == 0).all()
 
 
 def test_a_halo_thinner_than_the_reach_is_refused() -> None:
     with pytest.raises(HaloError, match=r"reach 10.5 Bohr, beyond the 10.4 Bohr halo; use halo=10.5 or"):
-        cluster_describer(np.zeros((1, 3)), np.array(["Si"]), SMALL, 10.4)
+        cluster_describer(Cluster(np.zeros((1, 3)), np.array(["Si"]), np.zeros(3), np.ones(3), 10.4), SMALL)
 
 
 def test_no_points_have_no_features() -> None:

@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rhoscale.cluster import Cluster
 from rhoscale.descriptors.interface import Describer, DescriptorSpec, Features, FloatArray
 from rhoscale.descriptors.scalar_products import fast as scalar_products
@@ -27,7 +24,7 @@ class Family:
 
     from_dict: Callable[[Mapping[str, Any]], DescriptorSpec]
     describer: Callable[[System, Any], Describer]
-    cluster_describer: Callable[[FloatArray, NDArray[np.str_], Any, float], Describer]
+    cluster_describer: Callable[[Cluster, Any], Describer]
 
 
 FAMILIES: dict[str, Family] = {
@@ -57,7 +54,7 @@ def describer(atoms: System | Cluster, spec: DescriptorSpec) -> Describer:
     """
     family = _family(spec.family)
     if isinstance(atoms, Cluster):
-        return family.cluster_describer(atoms.positions, atoms.species, spec, atoms.halo)
+        return family.cluster_describer(atoms, spec)
     return family.describer(atoms, spec)
 
 

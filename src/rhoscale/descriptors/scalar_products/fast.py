@@ -9,6 +9,7 @@ import numpy as np
 from numba import config
 from numpy.typing import NDArray
 
+from rhoscale.cluster import Cluster
 from rhoscale.descriptors.bricks import Bricks, cut_into_bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, periodic_cell_list
@@ -145,22 +146,14 @@ def scalar_product_describer(system: System, spec: ScalarProducts) -> ScalarProd
     return _prepare(spec, periodic_cell_list(system, spec.elements), np.inf)
 
 
-def cluster_describer(
-    positions: FloatArray, species: NDArray[np.str_], spec: ScalarProducts, halo: float
-) -> ScalarProductDescriber:
-    """Prepare the descriptors of a tile from its own atoms and those of its halo, standing alone.
-
-    Args:
-        positions: [n, 3], Bohr; every atom of the crystal within ``halo`` of any point that will be asked for.
-        species: Chemical symbols [n].
-        spec: Which features.
-        halo: Bohr.
+def cluster_describer(cluster: Cluster, spec: ScalarProducts) -> ScalarProductDescriber:
+    """Prepare the descriptors of points in a tile from its own atoms and those of its halo, standing alone.
 
     Raises:
         HaloError: An element has no atom within the halo.
         ModelError: There is an element that the specification does not know.
     """
-    present = set(np.unique(species).tolist())
+    present = set(np.unique(cluster.species).tolist())
     if not present <= set(spec.elements):
         raise ModelError(
             f"the descriptors know {', '.join(spec.elements)}; the atoms are {', '.join(sorted(present))}; "
@@ -168,12 +161,12 @@ def cluster_describer(
         )
     if present < set(spec.elements):
         raise HaloError(
-            f"no {', '.join(sorted(set(spec.elements) - present))} atom within the {halo:g} Bohr halo; "
+            f"no {', '.join(sorted(set(spec.elements) - present))} atom within the {cluster.halo:g} Bohr halo; "
             f"expected {spec.distances} of each element; use a larger halo"
         )
-    kinds = np.searchsorted(np.asarray(spec.elements), species).astype(np.int64)
-    atoms = cluster_cell_list(np.asarray(positions, dtype=np.float64), kinds, len(spec.elements))
-    return _prepare(spec, atoms, float(halo))
+    kinds = np.searchsorted(np.asarray(spec.elements), cluster.species).astype(np.int64)
+    atoms = cluster_cell_list(np.asarray(cluster.positions, dtype=np.float64), kinds, len(spec.elements))
+    return _prepare(spec, atoms, float(cluster.halo))
 
 
 def _prepare(spec: ScalarProducts, atoms: CellList, halo: float) -> ScalarProductDescriber:

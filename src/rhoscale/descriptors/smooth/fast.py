@@ -11,6 +11,7 @@ import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
+from rhoscale.cluster import Cluster
 from rhoscale.descriptors.bricks import Bricks, cut_into_bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import WIDTH
@@ -93,7 +94,8 @@ class SmoothDescriber:
     Attributes:
         spec: Which features.
         atoms: The atoms, sorted.
-        known: What is around each of them [atoms, elements x neighbours x 25]; empty without surroundings.
+        known: What is around each of them [atoms, elements x neighbours x 25], zero where no point asks; empty without
+            surroundings.
     """
 
     spec: Smooth
@@ -101,11 +103,16 @@ class SmoothDescriber:
     known: Features
 
     @classmethod
-    def among(cls, spec: Smooth, atoms: CellList) -> SmoothDescriber:
-        """Prepare sorted atoms."""
-        if spec.surroundings is None:
+    def among(cls, spec: Smooth, atoms: CellList, box: Cluster | None = None) -> SmoothDescriber:
+        """Prepare sorted atoms, for points anywhere or in the box of a cluster."""
+        chosen, positions = spec.surroundings, atoms.positions
+        if chosen is None:
             return cls(spec, atoms, np.empty((0, 0), dtype=np.float32))
-        return cls(spec, atoms, _known(spec.surroundings, spec, atoms))
+        low, high = (-np.inf, np.inf) if box is None else (box.low - chosen.cutoff, box.high + chosen.cutoff)
+        asked = np.all((positions > low) & (positions < high), axis=1)
+        known = np.zeros((len(positions), len(spec.elements) * chosen.neighbours * HARMONICS), dtype=np.float32)
+        known[asked] = _densities_at(positions[asked], chosen, spec, atoms)
+        return cls(spec, atoms, known)
 
     def __call__(self, points: FloatArray, threads: int | None = None) -> Features:
         """Describe points [n, 3], Bohr, by float32 features [n, size]; the result does not depend on ``threads``.
@@ -151,19 +158,20 @@ def _describe(
             list(pool.map(work, starts))
 
 
-def _known(chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:
-    """Neighbour densities c^e_nlm at the atoms, of all degrees, [atoms, e x n x 25], times N_lm once more."""
+def _densities_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:
+    """Neighbour densities c^e_nlm of all degrees at some atoms, [atoms, e x n x 25], times N_lm once more."""
     degrees = HIGHEST_DEGREE_ABOUT_ATOMS + 1
     angular = AngularSet((chosen.neighbours,) * degrees, chosen.neighbour_cutoff)
     tables = Tables.of(Smooth(spec.elements, (), (angular,), softening=spec.softening), densities=True)
-    shape = (len(atoms.positions), len(spec.elements), chosen.neighbours * HARMONICS)
+    shape = (len(positions), len(spec.elements), chosen.neighbours * HARMONICS)
     found = np.empty((shape[0], shape[1] * shape[2]), dtype=np.float32)
-    if len(atoms.positions) > 0:
-        bricks = cut_into_bricks(atoms.positions, ATOMS_WIDTH)
-        _describe(atoms.positions, bricks, atoms, tables, np.empty((0, 0), dtype=np.float32), found, threads=1)
+    if len(found) == 0:
+        return found
+    bricks = cut_into_bricks(positions, ATOMS_WIDTH)
+    _describe(positions, bricks, atoms, tables, np.empty((0, 0), dtype=np.float32), found, threads=1)
     by_degree = np.split(found.reshape(shape), chosen.neighbours * np.arange(1, degrees) ** 2, axis=2)
     together = [c.reshape(*shape[:2], chosen.neighbours, -1) for c in by_degree]
-    return np.ascontiguousarray((np.concatenate(together, axis=3) * NORMS_ABOUT_ATOMS).reshape(found.shape))
+    return (np.concatenate(together, axis=3) * NORMS_ABOUT_ATOMS).reshape(found.shape)
 
 
 def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
@@ -176,27 +184,22 @@ def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
     return SmoothDescriber.among(spec, periodic_cell_list(system, spec.elements))
 
 
-def cluster_describer(positions: FloatArray, species: NDArray[np.str_], spec: Smooth, halo: float) -> SmoothDescriber:
-    """Prepare the features of a tile from its own atoms and those of its halo, standing alone.
-
-    Args:
-        positions: [n, 3], Bohr; every atom of the crystal within ``halo`` of any point that will be asked for.
-        species: Chemical symbols [n].
-        spec: Which features.
-        halo: Bohr.
+def cluster_describer(cluster: Cluster, spec: Smooth) -> SmoothDescriber:
+    """Prepare the features of points in the box of a tile from its own atoms and those of its halo, standing alone.
 
     Raises:
         HaloError: The halo is thinner than the reach of the features.
         ModelError: There is an element that the specification does not know.
     """
-    _check_elements(tuple(np.unique(species).tolist()), spec)
-    if halo < spec.reach:
+    _check_elements(tuple(np.unique(cluster.species).tolist()), spec)
+    if cluster.halo < spec.reach:
         raise HaloError(
-            f"the features reach {spec.reach:g} Bohr, beyond the {halo:g} Bohr halo; use halo={spec.reach:g} or more"
+            f"the features reach {spec.reach:g} Bohr, beyond the {cluster.halo:g} Bohr halo; "
+            f"use halo={spec.reach:g} or more"
         )
-    kinds = np.searchsorted(np.asarray(spec.elements), species).astype(np.int64)
-    atoms = cluster_cell_list(np.asarray(positions, np.float64), kinds, len(spec.elements))
-    return SmoothDescriber.among(spec, atoms)
+    kinds = np.searchsorted(np.asarray(spec.elements), cluster.species).astype(np.int64)
+    atoms = cluster_cell_list(np.asarray(cluster.positions, np.float64), kinds, len(spec.elements))
+    return SmoothDescriber.among(spec, atoms, cluster)
 
 
 def _check_elements(elements: tuple[str, ...], spec: Smooth) -> None:
