@@ -1,9 +1,9 @@
 """What the surroundings of atoms are like, seen from as many points at once as a register holds.
 
-F_nn'l = sum_I phi_n(r_I) sum_m c_n'lm(R_I) S_lm(u_I): the densities c around each atom I are a table made once
-(:func:`rhoscale.descriptors.smooth.fast.densities_at`), each number of which serves all points; the sum over m is made
-in registers, and the products with phi_n add up as those of neighbour densities do. Tables are flat; one row of a
-table is WIDTH float32, one for each point (:mod:`rhoscale.descriptors.lanes`).
+F_nn'l = sum_I phi_n(r_I) sum_m c_n'lm(R_I) S_lm(u_I): the densities c around each atom I are a table made once, with
+the kernel of neighbour densities, each number of which serves all points; the sum over m is made in registers, and the
+products with phi_n add up as those of neighbour densities do. Tables are flat; one row of a table is WIDTH float32,
+one for each point (:mod:`rhoscale.descriptors.lanes`).
 """
 
 from __future__ import annotations
