@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 from numpy.typing import NDArray
 
 from rhoscale.descriptors.lanes import LANES
@@ -21,6 +23,7 @@ BLOCK_WIDTH = 3.5
 BRICK_WIDTH = 8.0
 """The same for a brick, Bohr."""
 BLOCKS_PER_BRICK = 16
+BRICKS_PER_TASK = 32
 
 
 class Bricks(NamedTuple):
@@ -38,7 +41,7 @@ class Bricks(NamedTuple):
 
 
 def cut_into_bricks(points: FloatArray, block_width: float = BLOCK_WIDTH) -> Bricks:
-    """Group points [n, 3], Bohr, with their neighbours; blocks are no wider than ``block_width``.
+    """Group points [n, 3], Bohr, with their neighbours; blocks are no wider than ``block_width``, Bohr.
 
     The curve of a block of a grid runs through its indices, so that sixteen successive points are 2 x 2 x 4.
     """
@@ -53,6 +56,20 @@ def cut_into_bricks(points: FloatArray, block_width: float = BLOCK_WIDTH) -> Bri
     blocks = _cut(points, order, np.arange(len(points) + 1), block_width, LANES)
     brick_width = BRICK_WIDTH / BLOCK_WIDTH * block_width
     return Bricks(order, blocks, _cut(points, order, blocks, brick_width, BLOCKS_PER_BRICK))
+
+
+def share_bricks(bricks: Bricks, work: Callable[[int, int], None], threads: int | None) -> None:
+    """Call ``work(first, last + 1)`` for some bricks at a time, on at most ``threads`` (by default Numba's number)."""
+    n = len(bricks.bricks) - 1
+    starts = range(0, n, BRICKS_PER_TASK)
+    stops = [min(start + BRICKS_PER_TASK, n) for start in starts]
+    workers = min(threads or config.NUMBA_NUM_THREADS, len(starts))  # type: ignore[attr-defined]
+    if workers == 1:
+        for start, stop in zip(starts, stops, strict=True):
+            work(start, stop)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, starts, stops))
 
 
 @njit(nogil=True, cache=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import config
 from numpy.typing import NDArray
 
 from rhoscale.cluster import Cluster
-from rhoscale.descriptors.bricks import Bricks, cut_into_bricks
+from rhoscale.descriptors.bricks import Bricks, cut_into_bricks, share_bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, periodic_cell_list
 from rhoscale.descriptors.scalar_products.brick import describe_bricks
@@ -21,8 +19,6 @@ from rhoscale.errors import HaloError, InputError, ModelError, StructureError
 from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
-
-BRICKS_PER_TASK = 32
 
 
 @dataclass(frozen=True)
@@ -71,19 +67,7 @@ class ScalarProductDescriber:
         if len(points) == 0:
             return features, reach
         bricks = cut_into_bricks(points)
-        starts = range(0, len(bricks.bricks) - 1, BRICKS_PER_TASK)
-
-        def work(start: int) -> None:
-            stop = min(start + BRICKS_PER_TASK, len(bricks.bricks) - 1)
-            self._describe(points, bricks, start, stop, features, reach)
-
-        workers = min(threads or config.NUMBA_NUM_THREADS, len(starts))  # type: ignore[attr-defined]
-        if workers == 1:
-            for start in starts:
-                work(start)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(work, starts))
+        share_bricks(bricks, lambda a, b: self._describe(points, bricks, a, b, features, reach), threads)
         return features, reach
 
     def _describe(

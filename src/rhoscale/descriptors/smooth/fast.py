@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit
+from numba import njit
 from numpy.typing import NDArray
 
 from rhoscale.cluster import Cluster
-from rhoscale.descriptors.bricks import Bricks, cut_into_bricks
+from rhoscale.descriptors.bricks import Bricks, cut_into_bricks, share_bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import WIDTH
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, collect, periodic_cell_list
@@ -39,7 +38,6 @@ from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
 
-BRICKS_PER_TASK = 32
 ATOMS_WIDTH = 12.0  # Bohr, of a block of atoms: farther apart than points, they share fewer neighbours
 
 
@@ -143,19 +141,7 @@ def _describe(
     threads: int | None = None,
 ) -> None:
     """Write the rows of points, brick by brick."""
-    starts = range(0, len(bricks.bricks) - 1, BRICKS_PER_TASK)
-
-    def work(start: int) -> None:
-        stop = min(start + BRICKS_PER_TASK, len(bricks.bricks) - 1)
-        _describe_bricks(points, bricks, start, stop, atoms, tables, known, rows)
-
-    workers = min(threads or config.NUMBA_NUM_THREADS, len(starts))  # type: ignore[attr-defined]
-    if workers == 1:
-        for start in starts:
-            work(start)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, starts))
+    share_bricks(bricks, lambda a, b: _describe_bricks(points, bricks, a, b, atoms, tables, known, rows), threads)
 
 
 def _densities_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:

@@ -69,6 +69,23 @@ def density_rows(counts):  # type: ignore[no-untyped-def]
 
 
 @njit(**_options)
+def place_atom(block, atoms, a, radial, functions, first, angles, row):  # type: ignore[no-untyped-def]
+    """Write where an atom is, to four rows from ``row``, and envelope and xi, to two from ``first``; its envelope."""
+    x, y, z, r2 = vectors(block, atoms, a)
+    soft = r2 + radial[3]
+    rho = square_root(soft)
+    inverse = rho / soft
+    envelope = cutoff(r2, radial)
+    store(angles, row + _X, x * inverse)
+    store(angles, row + _Y, y * inverse)
+    store(angles, row + _Z, z * inverse)
+    store(angles, row + _S, r2 * inverse * inverse)
+    store(functions, first, envelope)
+    store(functions, first + 1, rho * radial[1] + radial[2])
+    return envelope
+
+
+@njit(**_options)
 def _place_atoms(block, atoms, begin, last, most, radial, even, functions, angles, stride):  # type: ignore[no-untyped-def]
     """Write where at most ``most`` atoms are, from ``begin`` on and within the cutoff of a point, and their functions.
 
@@ -76,18 +93,8 @@ def _place_atoms(block, atoms, begin, last, most, radial, even, functions, angle
     """
     size = 0
     while begin < last and size < most:
-        x, y, z, r2 = vectors(block, atoms, begin)
+        envelope = place_atom(block, atoms, begin, radial, functions, size * even, angles, size * stride)
         begin += 1
-        soft = r2 + radial[3]
-        rho = square_root(soft)
-        inverse = rho / soft
-        envelope = cutoff(r2, radial)
-        store(angles, size * stride + _X, x * inverse)
-        store(angles, size * stride + _Y, y * inverse)
-        store(angles, size * stride + _Z, z * inverse)
-        store(angles, size * stride + _S, r2 * inverse * inverse)
-        store(functions, size * even, envelope)
-        store(functions, size * even + 1, rho * radial[1] + radial[2])
         size += any_above(envelope, _f(0.0))  # the next atom takes the place of one beyond the cutoff
     write_functions(size, even, functions)
     return size, begin

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rhoscale.descriptors.lanes import any_above, load_register, square_root, store
-from rhoscale.descriptors.smooth.kernel import CHUNK, NORMS, write_functions
+from rhoscale.descriptors.lanes import any_above, load_register, store
+from rhoscale.descriptors.smooth.kernel import CHUNK, NORMS, place_atom, write_functions
 from rhoscale.descriptors.smooth.products import LONGEST, add_pairs, add_rows
-from rhoscale.descriptors.smooth.radial import cutoff, vectors
 from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE_ABOUT_ATOMS
 
 HARMONICS = (HIGHEST_DEGREE_ABOUT_ATOMS + 1) ** 2
@@ -41,17 +40,7 @@ def _place_atoms(block, atoms, numbers, begin, last, radial, even, functions, se
     """
     size = 0
     while begin < last and size < CHUNK:
-        x, y, z, r2 = vectors(block, atoms, begin)
-        soft = r2 + radial[3]
-        rho = square_root(soft)
-        inverse = rho / soft
-        envelope = cutoff(r2, radial)
-        store(seen, size * stride + _X, x * inverse)
-        store(seen, size * stride + _Y, y * inverse)
-        store(seen, size * stride + _Z, z * inverse)
-        store(seen, size * stride + _S, r2 * inverse * inverse)
-        store(functions, size * even, envelope)
-        store(functions, size * even + 1, rho * radial[1] + radial[2])
+        envelope = place_atom(block, atoms, begin, radial, functions, size * even, seen, size * stride)
         kept[size] = numbers[begin]
         begin += 1
         size += any_above(envelope, _f(0.0))  # the next atom takes the place of one beyond the cutoff
