@@ -3,10 +3,12 @@
     python benchmarks/feature_choice.py data/sige --test test-x50 test-x60 test-vacancy test-216
     python benchmarks/feature_choice.py data/sige --test test-x50 --features wide --points 1500 5000 15000
     python benchmarks/feature_choice.py data/sige --test test-x50 --features degree-9 --every 1 2 4
+    python benchmarks/feature_choice.py data/al --test validation-32 --features degree-4 --surroundings none 5,8,3,9
 
 Every model sees the same points of the same training snapshots; the network (64 wide, 6 layers, squared error, no
-noise, no posterior) has the same number of updates for each. Errors are L1 per electron on random points of the test
-snapshots, a few thousand each: good to compare features, while `rhoscale evaluate` judges models.
+noise, no posterior) has the same number of updates for each. Errors are L1 per electron on random points of the judged
+snapshots, a few thousand each: good to compare features, while `rhoscale evaluate` judges models. A choice of features
+is made on validation batches; tests are for the model that is chosen.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +29,19 @@ from rhoscale.baselines.linear import LinearBaseline, fit_linear
 from rhoscale.datasets.points import Draw, PointSet, points_of
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import describer
-from rhoscale.descriptors.smooth import AngularSet, Smooth
+from rhoscale.descriptors.smooth import AngularSet, Smooth, SurroundingsSet
 from rhoscale.snapshot import Snapshot
 
 SPACING = 0.5  # Bohr
-BATCH, UPDATES, RATE, WIDTH, LAYERS = 2048, 3000, 4e-3, 64, 6
+BATCH, UPDATES, RATE, LAYERS = 2048, 3000, 4e-3, 6
 ANGULAR = {  # numbers of radial functions for the degrees 0, 1, ... and cutoff of each set
     "default": (((8, 8, 6, 4, 3), 9.0),),
     "wide-to-9": (((10,) * 5, 9.0),),
     "wide": (((10,) * 5, 11.0),),
     "wide-14-functions": (((14,) * 5, 11.0),),
+    "degree-4": (((10, 10, 10, 9, 8), 11.0),),
+    "degree-4-falling": (((10, 10, 8, 6, 4), 11.0),),
+    "degree-4-small": (((8, 8, 6, 4, 3), 11.0),),
     "degree-7": (((10, 10, 10, 10, 10, 8, 8, 8), 11.0),),
     "degree-9": (((10, 10, 10, 9, 8, 7, 6, 5, 4, 4), 11.0),),
     "degree-9-to-13.5": (((8, 8, 8, 8, 8, 6, 6, 6, 4, 4), 13.5),),
@@ -68,7 +74,7 @@ def described(snapshots: Sequence[Snapshot], spec: Smooth, count: int, seed: int
     return cells
 
 
-def small_network(cells: Sequence[Cell], prior: LinearBaseline, seed: int = 0) -> Prediction:
+def small_network(cells: Sequence[Cell], prior: LinearBaseline, width: int = 64, seed: int = 0) -> Prediction:
     """Train on what the linear fit leaves over."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -77,10 +83,10 @@ def small_network(cells: Sequence[Cell], prior: LinearBaseline, seed: int = 0) -
     centre, deviation, unit = features.mean(axis=0), features.std(axis=0) + 1e-9, float(target.std())
     x = torch.from_numpy((features - centre) / deviation).float()
     y = torch.from_numpy(target / unit).float()
-    layers: list[nn.Module] = [nn.Linear(x.shape[1], WIDTH), nn.GELU()]
+    layers: list[nn.Module] = [nn.Linear(x.shape[1], width), nn.GELU()]
     for _ in range(LAYERS - 1):
-        layers += [_Skip(nn.Linear(WIDTH, WIDTH))]
-    network = nn.Sequential(*layers, nn.Linear(WIDTH, 1))
+        layers += [_Skip(nn.Linear(width, width))]
+    network = nn.Sequential(*layers, nn.Linear(width, 1))
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=UPDATES, pct_start=0.1)
     for _ in range(UPDATES):
@@ -108,19 +114,33 @@ class _Skip(nn.Module):
         return (x + nn.functional.gelu(self.layer(x))) * 0.5**0.5
 
 
-def compare(
-    train: Sequence[Snapshot], tests: Mapping[str, Sequence[Snapshot]], spec: Smooth, count: int, name: str
-) -> None:
-    """Print one row."""
-    start = time.process_time()
+def parsed_surroundings(text: str) -> SurroundingsSet | None:
+    """``5,8,3,9``: functions of the point, their cutoff, functions of the neighbours, their cutoff; ``none``."""
+    if text == "none":
+        return None
+    count, cutoff, neighbours, neighbour_cutoff = text.split(",")
+    return SurroundingsSet(int(count), float(cutoff), int(neighbours), float(neighbour_cutoff))
+
+
+def errors_of(
+    train: Sequence[Snapshot],
+    judged: Mapping[str, Sequence[Snapshot]],
+    spec: Smooth,
+    count: int,
+    width: int,
+    seeds: int,
+) -> list[float]:
+    """L1 of each judged batch, percent: of the linear fit, then of the network, a mean over ``seeds``."""
     cells = described(train, spec, count, seed=0)
-    judged = {batch: described(snapshots, spec, 3000, seed=1000) for batch, snapshots in tests.items()}
+    points = [described(snapshots, spec, 3000, seed=1000) for snapshots in judged.values()]
     batches = [(c.points.features, c.points.density, c.points.weights) for c in cells]
     prior = fit_linear([b for i, b in enumerate(batches) if i % 5], validation=batches[::5])
-    row = [name, str(spec.size), str(len(train)), str(count)]
-    for predict in (prior.predict, small_network(cells, prior)):
-        row += [f"{np.mean([c.error(predict) for c in judged[batch]]):.3f}" for batch in judged]
-    print(f"| {' | '.join(row)} | {time.process_time() - start:.0f} s |", flush=True)
+    networks = [small_network(cells, prior, width, seed) for seed in range(seeds)]
+    return [
+        float(np.mean([c.error(predict) for predict in predictions for c in batch]))
+        for predictions in ([prior.predict], networks)
+        for batch in points
+    ]
 
 
 def main() -> None:
@@ -128,23 +148,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--train", nargs="+", help="batches; by default all with the role train")
-    parser.add_argument("--test", nargs="+", required=True)
+    parser.add_argument("--test", nargs="+", required=True, help="batches to judge on")
     parser.add_argument("--features", nargs="+", choices=list(ANGULAR), default=list(ANGULAR))
+    parser.add_argument("--surroundings", nargs="+", type=parsed_surroundings, default=[None], metavar="N,C,M,D")
     parser.add_argument("--points", type=int, nargs="+", default=[5000], help="of each training snapshot")
     parser.add_argument("--every", type=int, nargs="+", default=[1], help="take every n-th training snapshot")
+    parser.add_argument("--width", type=int, default=64, help="nodes a layer of the network")
+    parser.add_argument("--seeds", type=int, default=1, help="networks whose errors are averaged")
     options = parser.parse_args()
     torch.set_num_threads(1)
     store = SnapshotStore.open(options.data)
     train = [store.load(r) for r in store.select(role="train", batch=options.train)]
-    tests = {name: [store.load(r) for r in store.select(role="test", batch=[name])] for name in options.test}
+    judged = {name: [store.load(r) for r in store.select(batch=[name])] for name in options.test}
     elements = tuple(sorted({e for s in train for e in s.system.elements}))
-    errors = [f"{model} {name}" for model in ("linear", "network") for name in tests]
-    print(f"| angular functions | features | snapshots | points each | {' | '.join(errors)} | processor |")
-    for name in options.features:
-        spec = Smooth(elements, angular=tuple(AngularSet(counts, cutoff) for counts, cutoff in ANGULAR[name]))
-        for every in options.every:
-            for count in options.points:
-                compare(train[::every], tests, spec, count, name)
+    errors = [f"{model} {name}" for model in ("linear", "network") for name in judged]
+    print(
+        f"| angular functions | surroundings | features | snapshots | points each | {' | '.join(errors)} | processor |"
+    )
+    for name, around, every, count in product(options.features, options.surroundings, options.every, options.points):
+        start = time.process_time()
+        angular = tuple(AngularSet(counts, cutoff) for counts, cutoff in ANGULAR[name])
+        spec = Smooth(elements, angular=angular, surroundings=around)
+        row = [name, _named(around), str(spec.size), str(len(train[::every])), str(count)]
+        row += [f"{e:.4f}" for e in errors_of(train[::every], judged, spec, count, options.width, options.seeds)]
+        print(f"| {' | '.join(row)} | {time.process_time() - start:.0f} s |", flush=True)
+
+
+def _named(around: SurroundingsSet | None) -> str:
+    if around is None:
+        return "none"
+    return f"{around.count} to {around.cutoff:g}, {around.neighbours} to {around.neighbour_cutoff:g}"
 
 
 if __name__ == "__main__":
