@@ -64,8 +64,8 @@ class Predictor:
             posterior: Distribution of its parameters.
             scaling: Of features and target.
             leverage: Of features, to be evaluated with the spread.
-            bfloat16: Whether to multiply in bfloat16; by default where the processor has it and that costs less than
-                5e-6 electrons per Bohr^3.
+            bfloat16: Whether to multiply in bfloat16; by default where the processor has it and that changes
+                densities by less than 1.25e-5 electrons per Bohr^3 on average.
         """
         small = BFLOAT16_CHANGE * scaling.scale <= LARGEST_CHANGE
         low = small and has_bfloat16() if bfloat16 is None else bfloat16
