@@ -11,10 +11,13 @@ from scipy.stats import ortho_group
 
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.datasets.split import Record
+from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.errors import ModelError
 from rhoscale.metrics import coverage
+from rhoscale.metrics.regions import nearest_atom
 from rhoscale.models import TrainedModel, load_trained, save_trained
-from rhoscale.recipes.feature_range import feature_range
+from rhoscale.recipes.feature_range import RAREST, SHELL, feature_range
+from rhoscale.recipes.judge import judged_grid
 from rhoscale.recipes.public import Model
 from rhoscale.recipes.training_data import Labelled
 from rhoscale.snapshot import Snapshot
@@ -197,6 +200,23 @@ def test_a_coarse_compute_grid_that_falls_on_the_sites_of_a_lattice_does_not_set
     coarse, fine = (feature_range(replace(model, compute_spacing=spacing), training) for spacing in (edge / 2.01, 0.7))
     assert coarse.quantile == fine.quantile
     assert coarse.share == fine.share
+
+
+def test_every_distance_to_the_nearest_atom_counts_alike(toy_model: Path, training: Labelled) -> None:
+    """The mean leverage of the shells around nuclei, not that of all points, is 1; shells of few points count less."""
+    model = load_trained(toy_model)
+    leverage = feature_range(model, training).leverage
+    spec = spec_from_dict(model.descriptor_spec)
+    found, shells = [], []
+    for snapshot in training.snapshots:
+        points = judged_grid(model, snapshot.system.cell).points()
+        found.append(leverage(describer(snapshot.system, spec)(points)))
+        shells.append(np.floor(nearest_atom(snapshot.system, points) / SHELL).astype(int))
+    of_all, shell = np.concatenate(found).astype(np.float64), np.concatenate(shells)
+    means = np.array([of_all[shell == k].mean() for k in np.unique(shell)])
+    shares = np.array([np.mean(shell == k) for k in np.unique(shell)])
+    assert np.average(means, weights=np.minimum(1.0, shares / RAREST)) == pytest.approx(1.0, rel=1e-3)
+    assert abs(of_all.mean() - 1.0) > 0.01
 
 
 def test_a_model_with_leverage_comes_back_the_same_and_a_swapped_range_is_refused(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rhoscale.baselines.linear import NormalEquations, ridge_path
 from rhoscale.datasets.split import Record
 from rhoscale.descriptors import describer, spec_from_dict
+from rhoscale.metrics.regions import nearest_atom
 from rhoscale.models import TrainedModel
 from rhoscale.recipes.judge import judged_grid
 from rhoscale.recipes.training_data import Labelled
@@ -18,6 +19,8 @@ from rhoscale.uncertainty.leverage import Leverage, excess_leverage
 
 POINTS = 4096  # of a snapshot
 QUANTILE = 0.99
+SHELL = 0.25  # Bohr
+RAREST = 2e-3  # share of the points of a shell; rarer ones weigh no more
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,23 @@ class FeatureRange:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some points of one snapshot."""
+    """Some points of one snapshot.
+
+    Attributes:
+        features: Of the points [n, d].
+        density: Labels [n], electrons per Bohr^3.
+        distance: To the nearest atom [n], Bohr.
+        equations: Every point counts alike.
+    """
 
     features: NDArray[np.float32]
     density: NDArray[np.float64]
+    distance: NDArray[np.float64]
     equations: NormalEquations
+
+    def weighted(self, weights: NDArray[np.float64]) -> NormalEquations:
+        """Moments about the same reference with other weights [n]."""
+        return NormalEquations.stream([(self.features, self.density, weights)], self.equations.reference)
 
 
 def feature_range(model: TrainedModel, training: Labelled, *, seed: int = 0) -> FeatureRange:
@@ -57,16 +72,20 @@ def feature_range(model: TrainedModel, training: Labelled, *, seed: int = 0) -> 
     seen: all of one temperature, kind or formula in turn, and
 
         l^2 = sum_folds sum_i (error_without^2 - error_with^2) / sum_folds sum_i max(0, h_without^2 - 1).
+
+    In m and C all distances to the nearest atom weigh alike: close to nuclei the features are like nowhere else, and
+    counted by volume these few points would seem to be outside.
     """
     samples = _samples(model, training, seed)
-    total = _sum([s.equations for s in samples])
-    leverage = _leverage(total)
+    weights = _shell_weights([s.distance for s in samples])
+    spreads = [s.weighted(w) for s, w in zip(samples, weights, strict=True)]
+    leverage = _leverage(_sum(spreads))
     found = [leverage(s.features) for s in samples]
     quantile = float(np.quantile(np.concatenate(found), QUANTILE))
     share = max(float(np.mean(h > quantile)) for h in found)
     scale = 0.0
     if model.prior_mean == "linear":
-        scale = _scale(samples, list(_folds(training.records)), total, _strength(model))
+        scale = _scale(samples, spreads, list(_folds(training.records)), _strength(model))
     return FeatureRange(leverage, quantile, share, scale)
 
 
@@ -81,8 +100,17 @@ def _samples(model: TrainedModel, training: Labelled, seed: int) -> list[_Sample
         density = snapshot.density.on_grid(grid.shape).values.reshape(-1)[chosen]
         reference = samples[0].equations.reference if samples else None
         equations = NormalEquations.stream([(features, density, np.ones(len(chosen)))], reference)
-        samples.append(_Sample(features, np.asarray(density, dtype=np.float64), equations))
+        distance = nearest_atom(snapshot.system, grid.points()[chosen])
+        samples.append(_Sample(features, np.asarray(density, dtype=np.float64), distance, equations))
     return samples
+
+
+def _shell_weights(distances: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """One over the share of all points that lie in the same shell around their nearest atoms."""
+    shells = [(d / SHELL).astype(np.intp) for d in distances]
+    counts = np.bincount(np.concatenate(shells))
+    share = np.maximum(counts / counts.sum(), RAREST)
+    return [1.0 / share[shell] for shell in shells]
 
 
 def _folds(records: Sequence[Record]) -> Iterator[frozenset[int]]:
@@ -95,13 +123,16 @@ def _folds(records: Sequence[Record]) -> Iterator[frozenset[int]]:
 
 
 def _scale(
-    samples: Sequence[_Sample], folds: Sequence[frozenset[int]], total: NormalEquations, strength: float
+    samples: Sequence[_Sample],
+    spreads: Sequence[NormalEquations],
+    folds: Sequence[frozenset[int]],
+    strength: float,
 ) -> float:
-    with_all = ridge_path(total, [strength])[0]
+    equations = [s.equations for s in samples]
+    with_all = ridge_path(_sum(equations), [strength])[0]
     excess = squares = 0.0
     for fold in folds:
-        rest = replace(total, moments=total.moments - _sum([samples[i].equations for i in fold]).moments)
-        without, leverage = ridge_path(rest, [strength])[0], _leverage(rest)
+        without, leverage = ridge_path(_without(equations, fold), [strength])[0], _leverage(_without(spreads, fold))
         for sample in (samples[i] for i in fold):
             unseen = np.square(without.predict(sample.features) - sample.density)
             seen = np.square(with_all.predict(sample.features) - sample.density)
@@ -119,6 +150,10 @@ def _leverage(equations: NormalEquations) -> Leverage:
 
 def _sum(parts: Sequence[NormalEquations]) -> NormalEquations:
     return replace(parts[0], moments=np.sum([p.moments for p in parts], axis=0))
+
+
+def _without(parts: Sequence[NormalEquations], fold: frozenset[int]) -> NormalEquations:
+    return _sum([part for i, part in enumerate(parts) if i not in fold])
 
 
 def _strength(model: TrainedModel) -> float:
