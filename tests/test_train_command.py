@@ -20,7 +20,7 @@ from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import DatasetError, InputError, OutputError
 from rhoscale.grid import Grid
-from rhoscale.models import load_trained
+from rhoscale.models import Ensemble, load_trained
 from rhoscale.models.card import to_toml
 from rhoscale.recipes.config import config_from, read_config
 from rhoscale.recipes.prior import prior_alone, prior_mean
@@ -122,6 +122,34 @@ def test_a_killed_training_goes_on_to_the_same_weights(toy_data: Path, tmp_path:
     train(killed, resume=True)
     assert _same_weights(tmp_path / "whole", tmp_path / "killed")
     assert not (tmp_path / "killed" / "work").exists()
+
+
+def test_an_ensemble_is_trained_member_by_member_and_goes_on_where_it_was_killed(
+    toy_data: Path, tmp_path: Path
+) -> None:
+    two = {"prior_deviation": 0.3, "members": 2}
+    alone = train(_config(toy_data, tmp_path / "alone")).model
+    whole = train(_config(toy_data, tmp_path / "whole", posterior=two)).model
+    assert isinstance(whole.posterior, Ensemble)
+    first, second = whole.posterior.members
+    assert all(torch.equal(value, first[name]) for name, value in alone.variational.means.items())
+    assert not torch.equal(first["output.weight"], second["output.weight"])
+    histories = [whole.card["training"][key]["validation_l1"] for key in ("stage_1", "stage_1_member_2")]
+    assert histories[0] == alone.card["training"]["stage_1"]["validation_l1"] != histories[1]
+
+    def kill(text: str, epoch: EpochReport | None) -> None:
+        if epoch is not None and text == "stage 1, member 2" and epoch.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(_config(toy_data, tmp_path / "killed", posterior=two), report=kill)
+    train(_config(toy_data, tmp_path / "killed", posterior=two), resume=True)
+    again = load_trained(tmp_path / "killed").posterior
+    assert isinstance(again, Ensemble)
+    for before, after in zip(whole.posterior.members, again.members, strict=True):
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+    with pytest.raises(InputError, match="members is 0"):
+        _config(toy_data, tmp_path / "none", posterior={"members": 0})
 
 
 def test_an_unfinished_run_of_another_recipe_is_not_gone_on_with(toy_data: Path, tmp_path: Path) -> None:

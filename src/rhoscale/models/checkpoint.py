@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from safetensors.torch import save as save_tensors
 from rhoscale.errors import FormatError, ModelError, OutputError
 from rhoscale.models.card import content_hash, plain, to_toml
 from rhoscale.models.dense_network import DenseNet
+from rhoscale.models.ensemble import Ensemble
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
 from rhoscale.models.trained import PRIOR_MEANS, TrainedModel
@@ -36,8 +38,9 @@ FORMAT_WITH_SHARP = "rhoscale-model-3"  # a table and an array of each element m
 FORMAT_WITH_EXCESS = "rhoscale-model-4"  # leverage counts beyond that of training alone
 FORMAT_WITH_BONDS = "rhoscale-model-5"  # the sharp part is two arrays
 FORMAT_WITH_CHOICE = "rhoscale-model-6"  # the leverage is that of chosen features
+FORMAT_OF_ENSEMBLES = "rhoscale-model-7"  # parameters of each member
 _OLDER = (FORMAT, FORMAT_WITH_LEVERAGE, FORMAT_WITH_SHARP, FORMAT_WITH_EXCESS)
-FORMATS = (*_OLDER, FORMAT_WITH_BONDS, FORMAT_WITH_CHOICE)
+FORMATS = (*_OLDER, FORMAT_WITH_BONDS, FORMAT_WITH_CHOICE, FORMAT_OF_ENSEMBLES)
 CARD = "card.toml"
 WEIGHTS = "weights.safetensors"
 
@@ -106,6 +109,8 @@ def load_trained(path: str | Path) -> TrainedModel:
 
 def _format(model: TrainedModel) -> str:
     used = model.recalibration
+    if isinstance(model.posterior, Ensemble):
+        return FORMAT_OF_ENSEMBLES
     if model.leverage is not None and not model.leverage.counts_all:
         return FORMAT_WITH_CHOICE
     if model.sharp is not None:
@@ -170,7 +175,7 @@ def _core(model: TrainedModel) -> dict[str, Any]:
         "label_spacing": model.label_spacing,
         "sharp": None if model.sharp is None else _sharp_card(model.sharp),
         "network": model.network.to_dict(),
-        "posterior": {"kind": "mean-field", "stochastic": len(model.posterior.log_deviations)},
+        "posterior": _posterior_card(model.posterior),
         "scaling": {"shift": model.scaling.shift, "scale": model.scaling.scale},
         "descriptor": dict(model.descriptor_spec),
         "prior_mean": {"kind": model.prior_mean, "sha256": _arrays_hash(model.prior_arrays)},
@@ -184,8 +189,7 @@ def _core(model: TrainedModel) -> dict[str, Any]:
 
 def _tensors(model: TrainedModel) -> dict[str, torch.Tensor]:
     parts = {
-        "mean": model.posterior.means,
-        "log_deviation": model.posterior.log_deviations,
+        **_posterior_parts(model.posterior),
         "feature": {"mean": model.scaling.feature_mean, "deviation": model.scaling.feature_deviation},
         "prior": {name: torch.from_numpy(np.array(values)) for name, values in model.prior_arrays.items()},
         "sharp": {}
@@ -210,21 +214,15 @@ def _assembled(
             f"the card of model {card['name']!r} was edited, or belongs to other weights; expected the tables that "
             f"were saved (only [card] may be changed); restore it or train again"
         )
-    parts: dict[str, dict[str, torch.Tensor]] = {
-        "mean": {},
-        "log_deviation": {},
-        "feature": {},
-        "prior": {},
-        "sharp": {},
-        "leverage": {},
-    }
+    parts: defaultdict[str, dict[str, torch.Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
         part, name = key.split("/", 1)
         parts[part][name] = tensor
     network = DenseNet.from_dict(card["network"])
-    shapes = {name: tuple(tensor.shape) for name, tensor in parts["mean"].items()}
-    if shapes != network.parameter_shapes:
-        raise ModelError(f"the weights of model {card['name']!r} do not fit its network {network}; copy it again")
+    posterior = _posterior(card["posterior"], parts)
+    for means in posterior.members if isinstance(posterior, Ensemble) else (posterior.means,):
+        if {name: tuple(tensor.shape) for name, tensor in means.items()} != network.parameter_shapes:
+            raise ModelError(f"the weights of model {card['name']!r} do not fit its network {network}; copy it again")
     prior_arrays = {name: tensor.numpy() for name, tensor in parts["prior"].items()}
     kind = card["prior_mean"]["kind"]
     if kind not in PRIOR_MEANS or card["prior_mean"].get("sha256") != _arrays_hash(prior_arrays):
@@ -242,7 +240,7 @@ def _assembled(
     return TrainedModel(
         name=card["name"],
         network=network,
-        posterior=MeanField(parts["mean"], parts["log_deviation"]),
+        posterior=posterior,
         scaling=Scaling(parts["feature"]["mean"], parts["feature"]["deviation"], **card["scaling"]),
         descriptor_spec=card["descriptor"],
         pseudopotentials={e: PseudopotentialIdentity.from_dict(p) for e, p in card["pseudopotentials"].items()},
@@ -257,6 +255,24 @@ def _assembled(
         leverage=Leverage.from_arrays(leverage_arrays) if leverage_arrays else None,
         card=card.get("card", {}),
     )
+
+
+def _posterior_card(posterior: MeanField | Ensemble) -> dict[str, Any]:
+    if isinstance(posterior, Ensemble):
+        return {"kind": "ensemble", "members": len(posterior.members)}
+    return {"kind": "mean-field", "stochastic": len(posterior.log_deviations)}
+
+
+def _posterior_parts(posterior: MeanField | Ensemble) -> dict[str, dict[str, torch.Tensor]]:
+    if isinstance(posterior, Ensemble):
+        return {f"member-{number}": member for number, member in enumerate(posterior.members)}
+    return {"mean": posterior.means, "log_deviation": posterior.log_deviations}
+
+
+def _posterior(said: Mapping[str, Any], parts: Mapping[str, dict[str, torch.Tensor]]) -> MeanField | Ensemble:
+    if said["kind"] == "ensemble":
+        return Ensemble(tuple(parts[f"member-{number}"] for number in range(said["members"])))
+    return MeanField(parts["mean"], parts["log_deviation"])
 
 
 def _sharp_card(part: SharpPart) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from rhoscale.descriptors import Smooth, describer, spec_from_dict
 from rhoscale.errors import InputError
-from rhoscale.models import TrainedModel
-from rhoscale.models.inference import Predictor, has_bfloat16
+from rhoscale.models import Ensemble, TrainedModel
+from rhoscale.models.inference import has_bfloat16
 from rhoscale.prediction.one_tile import PointPrediction, predict_tile
 from rhoscale.prediction.plan import PredictionPlan
 from rhoscale.prediction.store import PredictionStore
@@ -166,13 +166,15 @@ class _Bench:
         features = describe(points, threads=1)
         prior = prior_mean(self.system, model)
         leverage = model.used_leverage
-        predictor = Predictor.of(model.network, model.posterior, model.scaling, leverage, bfloat16=self.bfloat16)
+        predictor = model.predictor_in(bfloat16=self.bfloat16)
         density = len(self.system) / self.system.volume
         counted = smooth_operations(spec, density) if isinstance(spec, Smooth) else None
         linear = 2.0 * spec.size if model.prior_mean == "linear" else None if model.prior_mean != "none" else 0.0
-        mean = (network_products(model.network), network_elementwise(model.network))
-        whitening = leverage_products(leverage)
-        more = (spread_products(model.network) + whitening, spread_elementwise(model.network))
+        members = len(model.posterior.members) if isinstance(model.posterior, Ensemble) else 1
+        mean = (members * network_products(model.network), members * network_elementwise(model.network))
+        more = (leverage_products(leverage), 0.0)
+        if members == 1:
+            more = (more[0] + spread_products(model.network), spread_elementwise(model.network))
 
         def whole() -> Uncertainty:
             rows = describe(points, threads=1)

@@ -255,11 +255,11 @@ def _fit(
     labelled = bench.labelled(training.selection.small + training.selection.large)
     points = data.training_points(labelled, spec, _data_config(config), training.settings.seed)
     untrained = _untrained(bench, labelled, points, training.settings.seed)
-    prior = normal_prior(untrained.posterior.means, config.model.posterior.prior_deviation)
+    prior = normal_prior(untrained.variational.means, config.model.posterior.prior_deviation)
     frozen: frozenset[str] = frozenset()
     if start is not None:
         before = load_trained(config.output / "models" / start)
-        begin = second_stage(before.network, before.posterior, prior, TransferSettings(frozen=training.frozen))
+        begin = second_stage(before.network, before.variational, prior, TransferSettings(frozen=training.frozen))
         untrained, prior, frozen = replace(before, posterior=begin.posterior), begin.prior, begin.frozen
     model, key = untrained, bench.key(training)
     batches = ShuffledBatches(
@@ -274,7 +274,7 @@ def _fit(
         bench.report("", epoch)
 
     result = fit(
-        model.network, model.posterior, batches, prior=prior, settings=training.settings, validate=validate,
+        model.network, model.variational, batches, prior=prior, settings=training.settings, validate=validate,
         data_count=data.effective_data(config.model.posterior, labelled, points, config.points.spacing),
         frozen=frozen, state_path=state, fingerprint=key, on_epoch=heard,
     )  # fmt: skip

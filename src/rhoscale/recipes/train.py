@@ -21,7 +21,7 @@ from rhoscale.datasets.points import PointSet
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import DescriptorSpec
 from rhoscale.errors import OutputError
-from rhoscale.models import MeanField, Scaling, TrainedModel, save_trained
+from rhoscale.models import DenseNet, Ensemble, MeanField, Scaling, TrainedModel, save_trained
 from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
 from rhoscale.promolecule import fit_promolecule
 from rhoscale.recipes import training_data as data
@@ -108,24 +108,23 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     report("choosing the compute grid", None)
     grid = choose_compute_grid(labelled, validation, config.compute_spacing)
     model = _untrained(config, spec, labelled, scaling, prior_arrays, grid)
-    prior = normal_prior(model.posterior.means, config.posterior.prior_deviation)
-    result = _fit(config, config.fit, model, prior, stage, work / "stage-1.safetensors", report)
-    model = replace(model, posterior=result.posterior)
-    stages = [(stage, result)]
+    stages = [stage]
     if config.transfer is not None:
-        stages.append(_second_stage(config, config.transfer, store, spec, model, prior, stage, work, report))
-        model = replace(model, posterior=stages[-1][1].posterior)
+        stages.append(_second_stage(config, config.transfer, store, spec, model, stage))
+    members = [_Member(config, number, model, work, report) for number in range(config.posterior.members)]
+    results = [member.fitted(stages) for member in members]
+    model = replace(model, posterior=_posterior([result[-1] for result in results]))
     if config.prior_mean == "linear":
         report("fitting the linear part again, to what the network leaves", None)
-        model = _refitted(model, stages[-1][0])
-    held_out = calibration or stages[-1][0].validation
+        model = _refitted(model, stages[-1])
+    held_out = calibration or stages[-1].validation
     report(f"recalibrating on {len(held_out.records)} held-out snapshots", None)
-    seen = data.together([stage.labelled for stage, _ in stages])
+    seen = data.together([stage.labelled for stage in stages])
     model = calibrated(model, held_out, seen, config.evaluation.draws, recalibrate=config.recalibrate)
     report("judging on test snapshots", None)
     cases = evaluate(model, store, config.evaluation, report=lambda text: report(text, None))
     seconds = time.monotonic() - started
-    card = {**_card(config, store, stages, held_out, cases, seconds), "compute_grid": grid.to_card()}
+    card = {**_card(config, store, stages, results, held_out, cases, seconds), "compute_grid": grid.to_card()}
     model = replace(model, card=card)
     save_trained(model, config.output, force=True)
     shutil.rmtree(work)
@@ -195,12 +194,10 @@ def _untrained(
     grid: ComputeGrid,
 ) -> TrainedModel:
     network = config.network.network(spec.size)
-    start = network.initial(torch.Generator().manual_seed(config.fit.seed))
-    stochastic = stochastic_names(network, config.posterior.stochastic)
     return TrainedModel(
         name=config.name,
         network=network,
-        posterior=mean_field(start, stochastic, config.posterior.initial_deviation),
+        posterior=_start(config, network, config.fit.seed),
         scaling=scaling,
         descriptor_spec=spec.to_dict(),
         pseudopotentials=labelled.pseudopotentials,
@@ -213,38 +210,81 @@ def _untrained(
     )
 
 
-def _fit(
-    config: TrainConfig,
-    settings: FitSettings,
-    model: TrainedModel,
-    prior: MeanField,
-    stage: _Stage,
-    state_path: Path,
-    report: Report,
-    frozen: frozenset[str] = frozenset(),
-) -> FitResult:
-    batches = ShuffledBatches(
-        *data.tensors(stage.points, model.scaling), min(config.batch, len(stage.points)), settings.seed,
-        config.steps_per_epoch,
-    )  # fmt: skip
-    count = data.effective_data(config.posterior, stage.labelled, stage.points, config.data.spacing)
-    report(f"{stage.name}: {len(stage.points)} points, {len(batches)} steps an epoch, {count:.0f} effective data", None)
-    return fit(
-        model.network,
-        model.posterior,
-        batches,
-        prior=prior,
-        data_count=count,
-        settings=settings,
-        validate=data.validation_error(
-            model.network, model.scaling, stage.validation_points, stage.validation.snapshots
-        ),
-        frozen=frozen,
-        state_path=state_path,
-        fingerprint=_fingerprint(config, stage),
-        on_epoch=lambda epoch: report(stage.name, epoch),
-        device=config.device,
-    )
+@dataclass(frozen=True)
+class _Member:
+    """One network, the only one or one of an ensemble, which differ in what they start from and in the order of points.
+
+    Attributes:
+        config: The recipe.
+        number: From 0; added to the recipe's seed.
+        model: What all have in common.
+        work: Folder of unfinished states.
+        report: Told what is going on.
+    """
+
+    config: TrainConfig
+    number: int
+    model: TrainedModel
+    work: Path
+    report: Report
+
+    def fitted(self, stages: Sequence[_Stage]) -> list[FitResult]:
+        """Train in one or two stages."""
+        config, network = self.config, self.model.network
+        settings = replace(config.fit, seed=config.fit.seed + self.number)
+        start = _start(config, network, settings.seed)
+        prior = normal_prior(start.means, config.posterior.prior_deviation)
+        results = [self._fit(settings, start, prior, stages[0])]
+        if config.transfer is not None:
+            begin = second_stage(network, results[0].posterior, prior, config.transfer.settings)
+            changed = {**plain(settings), "warm_epochs": 0, **config.transfer.fit}
+            settings = config_from(changed, FitSettings, "transfer: fit")
+            results.append(self._fit(settings, begin.posterior, begin.prior, stages[1], begin.frozen))
+        return results
+
+    def _fit(
+        self,
+        settings: FitSettings,
+        start: MeanField,
+        prior: MeanField,
+        stage: _Stage,
+        frozen: frozenset[str] = frozenset(),
+    ) -> FitResult:
+        config, model = self.config, self.model
+        name = stage.name if config.posterior.members == 1 else f"{stage.name}, member {self.number + 1}"
+        batches = ShuffledBatches(
+            *data.tensors(stage.points, model.scaling), min(config.batch, len(stage.points)), settings.seed,
+            config.steps_per_epoch,
+        )  # fmt: skip
+        count = data.effective_data(config.posterior, stage.labelled, stage.points, config.data.spacing)
+        size = f"{len(stage.points)} points, {len(batches)} steps an epoch, {count:.0f} effective data"
+        self.report(f"{name}: {size}", None)
+        return fit(
+            model.network,
+            start,
+            batches,
+            prior=prior,
+            data_count=count,
+            settings=settings,
+            validate=data.validation_error(
+                model.network, model.scaling, stage.validation_points, stage.validation.snapshots
+            ),
+            frozen=frozen,
+            state_path=self.work / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors",
+            fingerprint=_fingerprint(config, stage),
+            on_epoch=lambda epoch: self.report(name, epoch),
+            device=config.device,
+        )
+
+
+def _start(config: TrainConfig, network: DenseNet, seed: int) -> MeanField:
+    means = network.initial(torch.Generator().manual_seed(seed))
+    return mean_field(means, stochastic_names(network, config.posterior.stochastic), config.posterior.initial_deviation)
+
+
+def _posterior(results: Sequence[FitResult]) -> MeanField | Ensemble:
+    """Of the only network, or the ensemble of all."""
+    return results[0].posterior if len(results) == 1 else Ensemble.of(result.posterior for result in results)
 
 
 def _second_stage(
@@ -253,11 +293,8 @@ def _second_stage(
     store: SnapshotStore,
     spec: DescriptorSpec,
     model: TrainedModel,
-    prior: MeanField,
     first_stage: _Stage,
-    work: Path,
-    report: Report,
-) -> tuple[_Stage, FitResult]:
+) -> _Stage:
     labelled = data.first(data.select(store, "train", transfer.train), transfer.settings.data_fraction)
     validation = first_stage.validation
     if transfer.validation:
@@ -266,12 +303,7 @@ def _second_stage(
     stage = _stage("stage 2", config, spec, labelled, validation, tables)
     if model.prior_mean == "linear":
         stage = _with_baseline(stage, LinearBaseline.from_arrays(model.prior_arrays))  # type: ignore[arg-type]
-    begin = second_stage(model.network, model.posterior, prior, transfer.settings)
-    settings = config_from({**plain(config.fit), "warm_epochs": 0, **transfer.fit}, FitSettings, "transfer: fit")
-    start = replace(model, posterior=begin.posterior)
-    return stage, _fit(
-        config, settings, start, begin.prior, stage, work / "stage-2.safetensors", report, frozen=begin.frozen
-    )
+    return stage
 
 
 def _refitted(model: TrainedModel, stage: _Stage) -> TrainedModel:
@@ -292,10 +324,15 @@ def _fingerprint(config: TrainConfig, stage: _Stage) -> str:
     return f"{kept} {stage.labelled.content_hash} {stage.validation.content_hash}"
 
 
+def _key(stage: _Stage) -> str:
+    return stage.name.replace(" ", "_")
+
+
 def _card(
     config: TrainConfig,
     store: SnapshotStore,
-    stages: Sequence[tuple[_Stage, FitResult]],
+    stages: Sequence[_Stage],
+    results: Sequence[Sequence[FitResult]],
     held_out: data.Labelled,
     cases: Sequence[CaseErrors],
     seconds: float,
@@ -304,12 +341,12 @@ def _card(
         "summary": config.summary,
         "data": {
             "name": str(store.header.get("name", store.path.name)),
-            **{stage.name.replace(" ", "_"): {"train": stage.labelled.about()} for stage, _ in stages},
-            "validation": stages[-1][0].validation.about(),
+            **{_key(stage): {"train": stage.labelled.about()} for stage in stages},
+            "validation": stages[-1].validation.about(),
             "calibration": held_out.about(),
         },
         "training": {
-            stage.name.replace(" ", "_"): {
+            _key(stage) + (f"_member_{number + 1}" if number else ""): {
                 "points": len(stage.points),
                 "effective_data": data.effective_data(
                     config.posterior, stage.labelled, stage.points, config.data.spacing
@@ -321,7 +358,8 @@ def _card(
                 "data_term": [r.data for r in result.history],
                 "complexity": [r.complexity for r in result.history],
             }
-            for stage, result in stages
+            for number, of_member in enumerate(results)
+            for stage, result in zip(stages, of_member, strict=True)
         },
         "errors": cases_to_card(cases),
         "recipe": plain(replace(config, output=Path(config.output.name))),

@@ -83,6 +83,8 @@ class PosteriorConfig:
         prior_deviation: Standard deviation sigma_p of the prior N(0, sigma_p^2).
         initial_deviation: Standard deviation of every parameter where the variational phase starts.
         stochastic: Parameters that have a spread: ``all``, ``linear`` (no skip coefficients), ``last`` (output layer).
+        members: Networks trained one after the other from different seeds; from two on the model is their ensemble,
+            whose epistemic part is the spread of the members in place of that of the weights.
         effective_data: Effective number of data: ``modes`` (independent Fourier modes on the compute grid, all
             snapshots), ``points`` (every grid point, as eq. 3 read literally), or a number.
         modes_factor: Multiplies ``modes``.
@@ -91,12 +93,15 @@ class PosteriorConfig:
     prior_deviation: float = 0.1
     initial_deviation: float = 1e-3
     stochastic: Literal["all", "linear", "last"] = "all"
+    members: int = 1
     effective_data: Literal["modes", "points"] | float = "modes"
     modes_factor: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.prior_deviation > 0 and self.initial_deviation > 0 and self.modes_factor > 0):
             raise InputError(f"deviations and modes_factor must be positive; got {self}; change the recipe")
+        if self.members < 1:
+            raise InputError(f"members is {self.members}; expected 1, or more for an ensemble; change the recipe")
 
 
 @dataclass(frozen=True)

@@ -79,48 +79,57 @@ class Spread(NamedTuple):
 @njit(**_options)
 def evaluate(features, network, results):  # type: ignore[no-untyped-def]
     """Write both outputs of features [n, inputs], float32 and not standardised, to results [n, 2]."""
-    hidden, width = len(network.terms) - 1, network.layers.columns[0]
-    inputs = np.zeros(BLOCK * max(len(network.centre), width), dtype=network.layers.weights.dtype)
-    z = np.empty(BLOCK * max(width, LANES), dtype=np.float32)
-    values = np.zeros(max(hidden, network.kept.max() + 1) * BLOCK * width, dtype=np.float32)
+    inputs, z, values = make_tables(network)
     for start in range(0, len(features), BLOCK):
         count = min(BLOCK, len(features) - start)
-        size = count * width
-        _standardise(features, start, count, network, inputs)
-        for l in range(hidden):
-            if l > 0:
-                _mix(l, network, values, size, z, inputs)
-            multiply(inputs, 0, count, network.layers, l, z)
-            activate(network.code, z, size, values, l * BLOCK * width)
-        _mix(hidden, network, values, size, z, inputs)
-        multiply(inputs, 0, count, network.layers, hidden, z)
+        standardise(features, start, count, network, inputs)
+        forward(inputs, count, network, values, z, inputs)
         _write(z, start, count, results)
+
+
+@njit(**_options)
+def make_tables(network):  # type: ignore[no-untyped-def]
+    """Inputs of layers, sums of products, and values of a block of points."""
+    hidden, width = len(network.terms) - 1, network.layers.columns[0]
+    return (
+        np.zeros(BLOCK * max(len(network.centre), width), dtype=network.layers.weights.dtype),
+        np.empty(BLOCK * max(width, LANES), dtype=np.float32),
+        np.zeros(max(hidden, network.kept.max() + 1) * BLOCK * width, dtype=np.float32),
+    )
+
+
+@njit(forceinline=True, **_options)
+def forward(standardised, count, network, values, z, inputs):  # type: ignore[no-untyped-def]
+    """Write both outputs of ``count`` points to rows of ``z``; ``inputs`` become those of one layer after the other."""
+    hidden, width = len(network.terms) - 1, network.layers.columns[0]
+    size = count * width
+    multiply(standardised, 0, count, network.layers, 0, z)
+    activate(network.code, z, size, values, 0)
+    for l in range(1, hidden):
+        _mix(l, network, values, size, z, inputs)
+        multiply(inputs, 0, count, network.layers, l, z)
+        activate(network.code, z, size, values, l * BLOCK * width)
+    _mix(hidden, network, values, size, z, inputs)
+    multiply(inputs, 0, count, network.layers, hidden, z)
 
 
 @njit(**_options)
 def evaluate_with_spread(features, network, spread, results):  # type: ignore[no-untyped-def]
     """Write both outputs, the same bits as :func:`evaluate`, the density's variance and the leverage, to [n, 4]."""
     hidden, width = len(network.terms) - 1, network.layers.columns[0]
-    inputs = np.zeros(BLOCK * max(len(network.centre), width), dtype=network.layers.weights.dtype)
+    inputs, z, values = make_tables(network)
     squares = np.zeros_like(inputs)
-    z = np.empty(BLOCK * max(width, LANES), dtype=np.float32)
     few = np.empty(BLOCK * LANES, dtype=np.float32)
     projected = np.zeros(hidden * BLOCK * LANES, dtype=inputs.dtype)
-    values = np.zeros(max(hidden, network.kept.max() + 1) * BLOCK * width, dtype=np.float32)
     slopes = np.empty(hidden * BLOCK * width, dtype=np.float32)
     gradients = np.empty(len(values), dtype=np.float32)
     variances = np.empty(BLOCK * width, dtype=np.float32)
-    directions = spread.whitening.columns[0]
-    chosen = np.zeros(BLOCK * spread.whitening.inner[0], dtype=inputs.dtype)
-    whitened = np.empty(BLOCK * directions, dtype=np.float32)
+    chosen, whitened = make_leverage_tables(network, spread.whitening)
     for start in range(0, len(features), BLOCK):
         count = min(BLOCK, len(features) - start)
         size = count * width
         _standardise_with_squares(features, start, count, network, inputs, squares)
-        _choose(inputs, count, network, spread, chosen)
-        multiply(chosen, 0, count, spread.whitening, 0, whitened)
-        for p in range(count):
-            results[start + p, 3] = _dot(whitened, p * directions, whitened, p * directions, directions)
+        write_leverage(inputs, start, count, network, spread.chosen, spread.whitening, chosen, whitened, results)
         for l in range(hidden):
             if l > 0:
                 _mix_with_squares(l, network, values, size, z, inputs, squares)
@@ -163,7 +172,7 @@ def _backward(  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True, **_options)
-def _standardise(features, start, count, network, inputs):  # type: ignore[no-untyped-def]
+def standardise(features, start, count, network, inputs):  # type: ignore[no-untyped-def]
     inner, size = len(network.centre), features.shape[1]
     rows = features.reshape(-1)
     for p in range(count):
@@ -188,13 +197,25 @@ def _standardise_with_squares(features, start, count, network, inputs, squares):
             put(squares, _u(p * inner + k), _f(0))
 
 
+@njit(**_options)
+def make_leverage_tables(network, whitening):  # type: ignore[no-untyped-def]
+    """The features that the leverage of a block of points is made of, and what they become."""
+    return (
+        np.zeros(BLOCK * whitening.inner[0], dtype=network.layers.weights.dtype),
+        np.empty(BLOCK * whitening.columns[0], dtype=np.float32),
+    )
+
+
 @njit(forceinline=True, **_options)
-def _choose(inputs, count, network, spread, chosen):  # type: ignore[no-untyped-def]
-    """Copy the features that the leverage is made of; what pads the rows stays zero."""
-    inner, size = len(network.centre), spread.whitening.inner[0]
+def write_leverage(inputs, start, count, network, numbers, whitening, chosen, whitened, results):  # type: ignore[no-untyped-def]
+    """Write the leverage of standardised features to the last of four results; what pads the rows stays zero."""
+    inner, size, directions = len(network.centre), whitening.inner[0], whitening.columns[0]
     for p in range(count):
-        for k in range(len(spread.chosen)):
-            chosen[_u(p * size + k)] = inputs[_u(p * inner + spread.chosen[k])]
+        for k in range(len(numbers)):
+            chosen[_u(p * size + k)] = inputs[_u(p * inner + numbers[k])]
+    multiply(chosen, 0, count, whitening, 0, whitened)
+    for p in range(count):
+        results[start + p, 3] = _dot(whitened, p * directions, whitened, p * directions, directions)
 
 
 @njit(forceinline=True, **_options)

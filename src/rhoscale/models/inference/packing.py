@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,17 +64,19 @@ def pack_spread(
         density=np.pad(means["output.weight"][0], (0, rows - network.width)),
         coefficients=_coefficients(network, variances, missing=0.0),
         fresh=_fresh(network),
-        chosen=np.zeros(0, dtype=np.int64) if leverage is None else leverage.chosen,
-        whitening=pack([_whitening(scaling, leverage)], bfloat16=bfloat16),
+        **pack_leverage(scaling, leverage, bfloat16=bfloat16),
     )
 
 
-def _whitening(scaling: Scaling, leverage: Leverage | None) -> tuple[Array, Array]:
-    """W^T (x - m) as a product with the chosen ones of the standardised features."""
+def pack_leverage(scaling: Scaling, leverage: Leverage | None, *, bfloat16: bool) -> dict[str, Any]:
+    """``chosen`` features, and ``whitening``: W^T (x - m) as a product with them, standardised; empty without it."""
     if leverage is None:
-        return np.zeros((0, 0)), np.zeros(0)
+        nothing = pack([(np.zeros((0, 0)), np.zeros(0))], bfloat16=bfloat16)
+        return {"chosen": np.zeros(0, dtype=np.int64), "whitening": nothing}
     mean, deviation = (values.numpy()[leverage.chosen] for values in (scaling.feature_mean, scaling.feature_deviation))
-    return leverage.whitening * deviation[:, None], (mean - leverage.centre[leverage.chosen]) @ leverage.whitening
+    start = (mean - leverage.centre[leverage.chosen]) @ leverage.whitening
+    whitening = pack([(leverage.whitening * deviation[:, None], start)], bfloat16=bfloat16)
+    return {"chosen": leverage.chosen, "whitening": whitening}
 
 
 def _names(network: DenseNet) -> list[str]:

@@ -67,8 +67,7 @@ class Predictor:
             bfloat16: Whether to multiply in bfloat16; by default where the processor has it and that changes
                 densities by less than 1.25e-5 electrons per Bohr^3 on average.
         """
-        small = BFLOAT16_CHANGE * scaling.scale <= LARGEST_CHANGE
-        low = small and has_bfloat16() if bfloat16 is None else bfloat16
+        low = chosen_precision(scaling, bfloat16)
         means = {name: value.numpy() for name, value in posterior.means.items()}
         return cls(
             network=pack_network(network, means, scaling, bfloat16=low),
@@ -120,14 +119,30 @@ class Predictor:
         return outputs[:, 0] * np.float32(self.scale) + np.float32(self.shift)
 
     def _checked(self, features: FloatArray) -> FloatArray:
-        if self.bfloat16 and not has_bfloat16():
-            raise ModelError(
-                "this predictor multiplies in bfloat16, which this processor does not know; expected a processor like "
-                "the one it was made on (AVX512-BF16); make it with bfloat16=False"
-            )
-        if self.registers != REGISTERS:
-            raise ModelError(
-                f"this predictor's weights lie in the order for registers of {self.registers.lanes} numbers; expected "
-                f"{REGISTERS.lanes}, as this processor has; make it anew on processors of this kind"
-            )
-        return np.ascontiguousarray(features, dtype=np.float32)
+        return checked(features, self.registers, bfloat16=self.bfloat16)
+
+
+def chosen_precision(scaling: Scaling, bfloat16: bool | None) -> bool:
+    """Whether products are made in bfloat16 where that is not asked for."""
+    if bfloat16 is not None:
+        return bfloat16
+    return has_bfloat16() and BFLOAT16_CHANGE * scaling.scale <= LARGEST_CHANGE
+
+
+def checked(features: FloatArray, registers: Registers, *, bfloat16: bool) -> FloatArray:
+    """Features as kernels read them.
+
+    Raises:
+        ModelError: What was packed is for a processor of another kind.
+    """
+    if bfloat16 and not has_bfloat16():
+        raise ModelError(
+            "this predictor multiplies in bfloat16, which this processor does not know; expected a processor like "
+            "the one it was made on (AVX512-BF16); make it with bfloat16=False"
+        )
+    if registers != REGISTERS:
+        raise ModelError(
+            f"this predictor's weights lie in the order for registers of {registers.lanes} numbers; expected "
+            f"{REGISTERS.lanes}, as this processor has; make it anew on processors of this kind"
+        )
+    return np.ascontiguousarray(features, dtype=np.float32)
