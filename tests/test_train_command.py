@@ -231,6 +231,22 @@ def test_the_command_trains_judges_and_prints(toy_data: Path, tmp_path: Path) ->
     assert json.loads(text)["test-4"]["l1_mean"] == pytest.approx(card["card"]["errors"]["test-4"]["l1_mean"], rel=1e-4)
 
 
+def test_the_command_follows_every_stage_of_every_member(toy_data: Path, tmp_path: Path) -> None:
+    changes = {
+        "posterior": {"members": 2},
+        "fit": {"epochs": 1, "warm_epochs": 1},
+        "transfer": {"train": ["train-32"], "fit": {"epochs": 2}},
+    }
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(to_toml(_recipe(toy_data, tmp_path / "two", **changes)))
+    done = CliRunner().invoke(app, ["train", str(recipe)], catch_exceptions=False)
+    assert done.exit_code == 0
+    told = [line for line in done.output.splitlines() if line.startswith("epoch ")]
+    names = [f"stage {stage}, member {member}" for member in (1, 2) for stage in (1, 2)]
+    assert [next(name for name in names if name in line) for line in told] == [n for n in names for _ in range(2)]
+    assert isinstance(load_trained(tmp_path / "two").posterior, Ensemble)
+
+
 def test_a_finished_model_is_not_replaced_without_force(toy_data: Path, tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "card.toml").write_text("")

@@ -127,9 +127,15 @@ class _Log:
     """A bar over the epochs with the terms of the loss and the validation error; a line for everything else."""
 
     def __init__(self, config: TrainConfig) -> None:
-        epochs = config.fit.warm_epochs + config.fit.epochs
+        stages = {"stage 1": config.fit.warm_epochs + config.fit.epochs}
         if config.transfer is not None:
-            epochs += int(config.transfer.fit.get("epochs", config.fit.epochs))
+            stages["stage 2"] = int(config.transfer.fit.get("epochs", config.fit.epochs))
+        self._before: dict[str, int] = {}  # epochs before each stage of each member
+        epochs = 0
+        for number in range(config.posterior.members):
+            for stage, count in stages.items():
+                self._before[config.posterior.named(stage, number)] = epochs
+                epochs += count
         self.progress = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
             BarColumn(),
@@ -138,7 +144,6 @@ class _Log:
             TextColumn("{task.description}"),
             console=wide_console(),
         )
-        self._first_stage = config.fit.warm_epochs + config.fit.epochs
         self._bar = self.progress.add_task("", total=epochs)
 
     def tell(self, text: str, epoch: EpochReport | None) -> None:
@@ -149,7 +154,6 @@ class _Log:
         error = "" if epoch.validation is None else f", validation L1 {100 * epoch.validation:.3f} %"
         terms = f"squared error {epoch.data:.2e}" if epoch.phase == "warm" else f"-log likelihood {epoch.data:.3f}"
         words = f"{text}, {epoch.phase}: {terms}, divergence {epoch.complexity:.3f}{error}"
-        done = epoch.epoch + 1 + (self._first_stage if text == "stage 2" else 0)
-        self.progress.update(self._bar, completed=done, description=words)
+        self.progress.update(self._bar, completed=self._before[text] + epoch.epoch + 1, description=words)
         if not self.progress.console.is_terminal or epoch.epoch % 10 == 9:
             self.progress.console.print(f"epoch {epoch.epoch:4d} {words}", markup=False, highlight=False)

@@ -251,7 +251,7 @@ class _Member:
         frozen: frozenset[str] = frozenset(),
     ) -> FitResult:
         config, model = self.config, self.model
-        name = stage.name if config.posterior.members == 1 else f"{stage.name}, member {self.number + 1}"
+        name = config.posterior.named(stage.name, self.number)
         batches = ShuffledBatches(
             *data.tensors(stage.points, model.scaling), min(config.batch, len(stage.points)), settings.seed,
             config.steps_per_epoch,

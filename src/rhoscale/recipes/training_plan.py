@@ -103,6 +103,10 @@ class PosteriorConfig:
         if self.members < 1:
             raise InputError(f"members is {self.members}; expected 1, or more for an ensemble; change the recipe")
 
+    def named(self, stage: str, number: int) -> str:
+        """What a stage of a member, counted from 0, is called."""
+        return stage if self.members == 1 else f"{stage}, member {number + 1}"
+
 
 @dataclass(frozen=True)
 class TransferConfig:
