@@ -25,8 +25,8 @@ from rhoscale.density import Density
 from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.grid import Grid
 from rhoscale.metrics import field_errors
-from rhoscale.models import TrainedModel
-from rhoscale.models.inference import Predictor, has_bfloat16
+from rhoscale.models import Ensemble, TrainedModel
+from rhoscale.models.inference import EnsemblePredictor, Predictor, has_bfloat16
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.recipes.bench import thermal_aluminium
 from rhoscale.recipes.bundled import load_with_hash
@@ -41,6 +41,7 @@ from rhoscale.system import System
 POINTS = 4096  # a block of a prediction
 ROUNDS = 7
 SAMPLE = 1500  # points of a cell for the draws
+MEMBERS = (2, 4)  # of ensembles, all with the weights of the model
 
 
 def described(model: TrainedModel, system: System) -> tuple[np.ndarray, np.ndarray]:
@@ -70,22 +71,30 @@ def speed(model: TrainedModel, system: System) -> None:
     features, prior = (a[:POINTS] for a in described(model, system))
     given = None if model.prior_mean == "none" else prior
     low = [False, True] if has_bfloat16() else [False]
-    fast = {b: Predictor.of(model.network, model.posterior, model.scaling, bfloat16=b) for b in low}
     names = {False: "float32", True: "bfloat16"}
+    network, means = model.network, model.variational.means
+    mean = (network_products(network), network_elementwise(network))
+    more = (spread_products(network), spread_elementwise(network))
     tasks: dict[str, Callable[[], object]] = {"PyTorch, mean": lambda: model.point_estimate(features, given)}
     tasks["PyTorch, 20 draws"] = lambda: model.uncertainty(features, given, draws=20)
+    work = {"PyTorch, mean": mean}
     for b in low:
-        tasks[f"{names[b]}, mean"] = lambda b=b: fast[b].residual(features)  # type: ignore[misc]
-        tasks[f"{names[b]}, mean and sigmas"] = lambda b=b: fast[b].uncertainty(features)  # type: ignore[misc]
+        fast = Predictor.of(network, model.variational, model.scaling, bfloat16=b)
+        tasks[f"{names[b]}, mean"] = lambda fast=fast: fast.residual(features)  # type: ignore[misc]
+        tasks[f"{names[b]}, mean and sigmas"] = lambda fast=fast: fast.uncertainty(features)  # type: ignore[misc]
+        work |= {f"{names[b]}, mean": mean, f"{names[b]}, mean and sigmas": (mean[0] + more[0], mean[1] + more[1])}
+        for m in MEMBERS:
+            copies = EnsemblePredictor.of(network, Ensemble((means,) * m), model.scaling, bfloat16=b)
+            tasks[f"{names[b]}, {m} members"] = lambda copies=copies: copies.uncertainty(features)  # type: ignore[misc]
+            work[f"{names[b]}, {m} members"] = (m * mean[0], m * mean[1])
     found = take_turns(tasks)
-    network = model.network
     print(f"ceilings: float32 {ceilings.float32 / 1e9:.0f}, bfloat16 {(ceilings.bfloat16 or 0) / 1e9:.0f} Gflop/s")
     for name, seconds in found.items():
-        both = "sigmas" in name
         rate = ceilings.bfloat16 if name.startswith("bf") and ceilings.bfloat16 else ceilings.float32
-        products = network_products(network) + (spread_products(network) if both else 0)
-        others = network_elementwise(network) + (spread_elementwise(network) if both else 0)
-        share = "" if "draws" in name else f"{(products / rate + others / ceilings.float32) * POINTS / seconds:5.0%}"
+        share = ""
+        if name in work:
+            products, others = work[name]
+            share = f"{(products / rate + others / ceilings.float32) * POINTS / seconds:5.0%}"
         print(f"{name:26s} {seconds / POINTS * 1e9:7.0f} ns a point  {share}")
     for b in low:
         ratio = found[f"{names[b]}, mean and sigmas"] / found[f"{names[b]}, mean"]
