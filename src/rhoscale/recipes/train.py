@@ -6,8 +6,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,19 @@ from rhoscale.datasets.points import PointSet
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import DescriptorSpec
 from rhoscale.errors import OutputError
-from rhoscale.models import DenseNet, Ensemble, MeanField, Scaling, TrainedModel, save_trained
-from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
+from rhoscale.models import Scaling, TrainedModel, save_trained
 from rhoscale.promolecule import fit_promolecule
 from rhoscale.recipes import training_data as data
 from rhoscale.recipes.atomic_tables import atomic_tables
 from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, validation_batches
 from rhoscale.recipes.compute_grid import FITTED, ComputeGrid, choose_compute_grid
-from rhoscale.recipes.config import config_from, plain
+from rhoscale.recipes.config import plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate, test_records
+from rhoscale.recipes.member import Member, Report, Stage, posterior_of, start_of
 from rhoscale.recipes.prior import SUMS_OF_ATOMS, promolecule_arrays, promolecule_tables, refitted
 from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.recipes.training_plan import TrainConfig, TransferConfig
-from rhoscale.training import EpochReport, FitResult, FitSettings, ShuffledBatches, fit, second_stage
-
-Report = Callable[[str, EpochReport | None], None]
+from rhoscale.training import FitResult
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,6 @@ class TrainReport:
     model: TrainedModel
     cases: list[CaseErrors]
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """One stage of training: its snapshots, points and history."""
-
-    name: str
-    labelled: data.Labelled
-    points: PointSet
-    validation: data.Labelled
-    validation_points: list[PointSet] = field(repr=False)
 
 
 def train(
@@ -111,9 +98,9 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     stages = [stage]
     if config.transfer is not None:
         stages.append(_second_stage(config, config.transfer, store, spec, model, stage))
-    members = [_Member(config, number, model, work, report) for number in range(config.posterior.members)]
+    members = [Member(config, number, model, work, report) for number in range(config.posterior.members)]
     results = [member.fitted(stages) for member in members]
-    model = replace(model, posterior=_posterior([result[-1] for result in results]))
+    model = replace(model, posterior=posterior_of([result[-1] for result in results]))
     if config.prior_mean == "linear":
         report("fitting the linear part again, to what the network leaves", None)
         model = _refitted(model, stages[-1])
@@ -171,13 +158,13 @@ def _stage(
     labelled: data.Labelled,
     validation: data.Labelled,
     tables: data.Tables | None,
-) -> _Stage:
+) -> Stage:
     points = data.training_points(labelled, spec, config.data, config.fit.seed, tables)
     grids = [data.grid_points(s, spec, config.data.validation_spacing, tables) for s in validation.snapshots]
-    return _Stage(name, labelled, points, validation, grids)
+    return Stage(name, labelled, points, validation, grids)
 
 
-def _with_baseline(stage: _Stage, baseline: LinearBaseline) -> _Stage:
+def _with_baseline(stage: Stage, baseline: LinearBaseline) -> Stage:
     return replace(
         stage,
         points=data.with_linear_prior(stage.points, baseline),
@@ -197,7 +184,7 @@ def _untrained(
     return TrainedModel(
         name=config.name,
         network=network,
-        posterior=_start(config, network, config.fit.seed),
+        posterior=start_of(config, network, config.fit.seed),
         scaling=scaling,
         descriptor_spec=spec.to_dict(),
         pseudopotentials=labelled.pseudopotentials,
@@ -210,91 +197,14 @@ def _untrained(
     )
 
 
-@dataclass(frozen=True)
-class _Member:
-    """One network, the only one or one of an ensemble, which differ in what they start from and in the order of points.
-
-    Attributes:
-        config: The recipe.
-        number: From 0; added to the recipe's seed.
-        model: What all have in common.
-        work: Folder of unfinished states.
-        report: Told what is going on.
-    """
-
-    config: TrainConfig
-    number: int
-    model: TrainedModel
-    work: Path
-    report: Report
-
-    def fitted(self, stages: Sequence[_Stage]) -> list[FitResult]:
-        """Train in one or two stages."""
-        config, network = self.config, self.model.network
-        settings = replace(config.fit, seed=config.fit.seed + self.number)
-        start = _start(config, network, settings.seed)
-        prior = normal_prior(start.means, config.posterior.prior_deviation)
-        results = [self._fit(settings, start, prior, stages[0])]
-        if config.transfer is not None:
-            begin = second_stage(network, results[0].posterior, prior, config.transfer.settings)
-            changed = {**plain(settings), "warm_epochs": 0, **config.transfer.fit}
-            settings = config_from(changed, FitSettings, "transfer: fit")
-            results.append(self._fit(settings, begin.posterior, begin.prior, stages[1], begin.frozen))
-        return results
-
-    def _fit(
-        self,
-        settings: FitSettings,
-        start: MeanField,
-        prior: MeanField,
-        stage: _Stage,
-        frozen: frozenset[str] = frozenset(),
-    ) -> FitResult:
-        config, model = self.config, self.model
-        name = config.posterior.named(stage.name, self.number)
-        batches = ShuffledBatches(
-            *data.tensors(stage.points, model.scaling), min(config.batch, len(stage.points)), settings.seed,
-            config.steps_per_epoch,
-        )  # fmt: skip
-        count = data.effective_data(config.posterior, stage.labelled, stage.points, config.data.spacing)
-        size = f"{len(stage.points)} points, {len(batches)} steps an epoch, {count:.0f} effective data"
-        self.report(f"{name}: {size}", None)
-        return fit(
-            model.network,
-            start,
-            batches,
-            prior=prior,
-            data_count=count,
-            settings=settings,
-            validate=data.validation_error(
-                model.network, model.scaling, stage.validation_points, stage.validation.snapshots
-            ),
-            frozen=frozen,
-            state_path=self.work / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors",
-            fingerprint=_fingerprint(config, stage),
-            on_epoch=lambda epoch: self.report(name, epoch),
-            device=config.device,
-        )
-
-
-def _start(config: TrainConfig, network: DenseNet, seed: int) -> MeanField:
-    means = network.initial(torch.Generator().manual_seed(seed))
-    return mean_field(means, stochastic_names(network, config.posterior.stochastic), config.posterior.initial_deviation)
-
-
-def _posterior(results: Sequence[FitResult]) -> MeanField | Ensemble:
-    """Of the only network, or the ensemble of all."""
-    return results[0].posterior if len(results) == 1 else Ensemble.of(result.posterior for result in results)
-
-
 def _second_stage(
     config: TrainConfig,
     transfer: TransferConfig,
     store: SnapshotStore,
     spec: DescriptorSpec,
     model: TrainedModel,
-    first_stage: _Stage,
-) -> _Stage:
+    first_stage: Stage,
+) -> Stage:
     labelled = data.first(data.select(store, "train", transfer.train), transfer.settings.data_fraction)
     validation = first_stage.validation
     if transfer.validation:
@@ -306,7 +216,7 @@ def _second_stage(
     return stage
 
 
-def _refitted(model: TrainedModel, stage: _Stage) -> TrainedModel:
+def _refitted(model: TrainedModel, stage: Stage) -> TrainedModel:
     """The linear part fitted again, to the densities less what the network adds.
 
     The likelihood weighs points by their noise, so its errors need not cancel; those of least squares are orthogonal
@@ -319,19 +229,14 @@ def _refitted(model: TrainedModel, stage: _Stage) -> TrainedModel:
     return refitted(model, data.linear_prior(left(stage.points), [left(v) for v in stage.validation_points]))
 
 
-def _fingerprint(config: TrainConfig, stage: _Stage) -> str:
-    kept = {k: v for k, v in plain(config).items() if k not in ("output", "evaluation", "summary", "name")}
-    return f"{kept} {stage.labelled.content_hash} {stage.validation.content_hash}"
-
-
-def _key(stage: _Stage) -> str:
+def _key(stage: Stage) -> str:
     return stage.name.replace(" ", "_")
 
 
 def _card(
     config: TrainConfig,
     store: SnapshotStore,
-    stages: Sequence[_Stage],
+    stages: Sequence[Stage],
     results: Sequence[Sequence[FitResult]],
     held_out: data.Labelled,
     cases: Sequence[CaseErrors],
