@@ -1,6 +1,7 @@
 """The table of stages and ceilings."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from rhoscale.cli.app import main
 from rhoscale.descriptors import Smooth
 from rhoscale.descriptors.smooth import SurroundingsSet
 from rhoscale.errors import InputError, OutputError
-from rhoscale.models import DenseNet
+from rhoscale.models import DenseNet, Ensemble, save_trained
 from rhoscale.recipes import bench as recipe
 from rhoscale.recipes import machine
 from rhoscale.recipes.bench import Stage, bench, bounded
+from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.machine import Ceilings, best_seconds, measure_ceilings
 from rhoscale.recipes.operations import leverage_products, network_products, smooth_operations, spread_products
 from rhoscale.uncertainty.leverage import Leverage
@@ -97,6 +99,18 @@ def test_the_command_measures_every_stage(monkeypatch: pytest.MonkeyPatch, capsy
     assert whole["operations"] == pytest.approx(sum(stages[name]["operations"] for name in parts))
     ceilings = report["ceilings"]
     assert ceilings["float32"] == max(v for k, v in ceilings["by"].items() if k.startswith("float32"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_ensemble_is_counted_member_by_member(tmp_path: Path) -> None:
+    single, _ = load_with_hash("al-pbe")
+    twice = replace(single, name="twice", posterior=Ensemble.of([single.variational] * 2))
+    report = bench(str(save_trained(twice, tmp_path / "twice")), bfloat16=False)
+    assert report.model == "twice"
+    stages = {stage.name: stage for stage in report.stages}
+    alone, both = (stages[f"network, mean {which}"] for which in ("alone", "and both sigmas"))
+    assert alone.products == 2 * network_products(single.network)
+    assert both.products == alone.products + leverage_products(single.used_leverage)
 
 
 @pytest.mark.usefixtures("quick")

@@ -220,8 +220,8 @@ def _assembled(
         parts[part][name] = tensor
     network = DenseNet.from_dict(card["network"])
     posterior = _posterior(card["posterior"], parts)
-    for means in posterior.members if isinstance(posterior, Ensemble) else (posterior.means,):
-        if {name: tuple(tensor.shape) for name, tensor in means.items()} != network.parameter_shapes:
+    for point in posterior.points:
+        if {name: tuple(tensor.shape) for name, tensor in point.items()} != network.parameter_shapes:
             raise ModelError(f"the weights of model {card['name']!r} do not fit its network {network}; copy it again")
     prior_arrays = {name: tensor.numpy() for name, tensor in parts["prior"].items()}
     kind = card["prior_mean"]["kind"]

@@ -15,8 +15,8 @@ from rhoscale.models.posterior import MeanField
 class Ensemble:
     """A posterior that is a few points: the parameters of each member (Lakshminarayanan, Pritzel and Blundell 2017).
 
-    Its epistemic deviation is the spread of the members. Where they were told nothing they differ, and where a
-    snapshot is added they agree; the width that a variational posterior has around one of them does not see that.
+    Its epistemic deviation is the spread of the members: they differ where they were told little, and come closer where
+    a snapshot is added.
 
     Attributes:
         members: Parameters of each network, at least two.
@@ -28,7 +28,16 @@ class Ensemble:
         if len(self.members) < 2:
             raise InputError(f"an ensemble of {len(self.members)} has no spread; expected two members or more")
 
+    @property
+    def points(self) -> tuple[dict[str, Tensor], ...]:
+        """The parameters whose densities the point estimate is the mean of: the members."""
+        return self.members
+
     @classmethod
     def of(cls, posteriors: Iterable[MeanField]) -> Ensemble:
-        """The means of several distributions; their widths are left out."""
+        """The means of several distributions; their widths are left out.
+
+        Raises:
+            InputError: There are fewer than two.
+        """
         return cls(tuple(posterior.detached().means for posterior in posteriors))

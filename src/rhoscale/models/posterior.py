@@ -39,6 +39,11 @@ class MeanField:
         object.__setattr__(self, "means", dict(sorted(self.means.items())))
         object.__setattr__(self, "log_deviations", dict(sorted(self.log_deviations.items())))
 
+    @property
+    def points(self) -> tuple[dict[str, Tensor], ...]:
+        """The parameters whose densities the point estimate is the mean of: the means alone."""
+        return (self.means,)
+
     def deviations(self) -> dict[str, Tensor]:
         """Standard deviation of the stochastic parameters."""
         return {name: torch.exp(value) for name, value in self.log_deviations.items()}

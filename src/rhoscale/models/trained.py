@@ -162,7 +162,7 @@ class TrainedModel:
     def point_estimate(
         self, features: FloatArray, prior: NDArray[np.floating] | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Predict density and noise with the mean of the parameters (paper, IV.E).
+        """Predict density and noise with the mean of the parameters (paper, IV.E), or the means of the members'.
 
         Args:
             features: Descriptors [n, d].
@@ -175,8 +175,7 @@ class TrainedModel:
             ModelError: The features or the prior do not fit the model.
         """
         self._check(features, prior)
-        points = self.posterior.members if isinstance(self.posterior, Ensemble) else (self.posterior.means,)
-        found = [DrawnNetwork(self.network, point, self.scaling)(features) for point in points]
+        found = [DrawnNetwork(self.network, point, self.scaling)(features) for point in self.posterior.points]
         residual, variance = np.mean(found, axis=0)
         noise = np.sqrt(variance)
         if self.recalibration is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rhoscale.descriptors import Smooth, describer, spec_from_dict
 from rhoscale.errors import InputError
-from rhoscale.models import Ensemble, TrainedModel
+from rhoscale.models import TrainedModel
 from rhoscale.models.inference import has_bfloat16
 from rhoscale.prediction.one_tile import PointPrediction, predict_tile
 from rhoscale.prediction.plan import PredictionPlan
@@ -170,7 +170,7 @@ class _Bench:
         density = len(self.system) / self.system.volume
         counted = smooth_operations(spec, density) if isinstance(spec, Smooth) else None
         linear = 2.0 * spec.size if model.prior_mean == "linear" else None if model.prior_mean != "none" else 0.0
-        members = len(model.posterior.members) if isinstance(model.posterior, Ensemble) else 1
+        members = len(model.posterior.points)
         mean = (members * network_products(model.network), members * network_elementwise(model.network))
         more = (leverage_products(leverage), 0.0)
         if members == 1:

@@ -25,9 +25,10 @@ class Leverage:
 
         h(x) = (x - m)^T (C + lambda D)^-1 (x - m) / tr[C (C + lambda D)^-1] = |W^T (x - m)|^2,
 
-    with mean m and covariance C of the training features and D the diagonal of C. With all features it is the diagonal
-    of the hat matrix of ridge regression up to a factor (D. C. Hoaglin and R. E. Welsch, Am. Stat. 32, 17, 1978), the
-    posterior variance of a linear model in units of its mean over training, and a Mahalanobis distance squared.
+    with mean m and covariance C of the training features, as they were weighed, and D the diagonal of C. With all
+    features it is the diagonal of the hat matrix of ridge regression up to a factor (D. C. Hoaglin and R. E. Welsch,
+    Am. Stat. 32, 17, 1978), the posterior variance of a linear model in units of its mean over training, and a
+    Mahalanobis distance squared.
 
     Descriptors repeat themselves, so few features tell nearly all: a Cholesky decomposition of their correlations picks
     as its next pivot the feature that those before explain least (H. Harbrecht, M. Peters and R. Schneider, Appl.
