@@ -21,10 +21,11 @@ def by_definition(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def test_each_level_is_the_mean_of_the_one_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_level_is_the_mean_of_the_one_below(threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rhoscale.prediction.levels.BOX", 4)
     store = predicted(make_plan(tile_shape=(5, 7, 9)), tmp_path / "a.zarr")
-    write_levels(store, 2.0, small_enough=6)
+    write_levels(store, 2.0, threads=threads, small_enough=6)
     below = np.asarray(store.array("density")[:])
     for level, shape in enumerate([(10, 9, 11), (5, 5, 6)], start=1):
         found = np.asarray(store.array(f"levels/{level}/density")[:])

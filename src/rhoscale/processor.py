@@ -1,11 +1,15 @@
-"""What the registers of this processor hold: the one place where kernels choose the size of their blocks."""
+"""What the registers of this processor hold, where kernels choose the size of their blocks; and tables for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from llvmlite import binding
+from numba import njit
+
+LINE = 64  # bytes of a cache line
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,11 @@ def registers(features: Mapping[str, bool]) -> Registers:
 
 
 REGISTERS = registers(binding.get_host_cpu_features())
+
+
+@njit(nogil=True, cache=True)
+def zeros(count, dtype):  # type: ignore[no-untyped-def]
+    """A table of zeros that begins where a cache line does; else every vector of 64 bytes takes two of them."""
+    whole = np.zeros(count + LINE, dtype)
+    first = (LINE - whole.ctypes.data % LINE) % LINE // whole.itemsize
+    return whole[first : first + count]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,17 +46,31 @@ def cut_into_bricks(points: FloatArray, block_width: float = BLOCK_WIDTH) -> Bri
 
     The curve of a block of a grid runs through its indices, so that sixteen successive points are 2 x 2 x 4.
     """
-    codes = np.empty(len(points), np.uint64)
-    shape = block_shape(points)
-    if shape[0] > 0:
-        _code_block(shape, max(int(shape.max() - 1).bit_length(), 1), codes)
-    else:
-        _code_scattered(points, codes)
-    codes.sort()
-    order = (codes & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    i, j, k = block_shape(points).tolist()
+    order = _order_of_block(i, j, k) if i > 0 else _order_of_scattered(points)
     blocks = _cut(points, order, np.arange(len(points) + 1), block_width, LANES)
     brick_width = BRICK_WIDTH / BLOCK_WIDTH * block_width
     return Bricks(order, blocks, _cut(points, order, blocks, brick_width, BLOCKS_PER_BRICK))
+
+
+@lru_cache(maxsize=16)
+def _order_of_block(i: int, j: int, k: int) -> IntArray:
+    """Points of a block of a grid along the curve, kept: a tile's blocks have one shape, and sorting is slow."""
+    codes = np.empty(i * j * k, np.uint64)
+    _code_block(np.array((i, j, k)), max(int(max(i, j, k) - 1).bit_length(), 1), codes)
+    return _sorted(codes)
+
+
+def _order_of_scattered(points: FloatArray) -> IntArray:
+    codes = np.empty(len(points), np.uint64)
+    _code_scattered(points, codes)
+    return _sorted(codes)
+
+
+def _sorted(codes: Codes) -> IntArray:
+    """Numbers of points, the low half of each code, in the order of the high half."""
+    codes.sort()
+    return (codes & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def share_bricks(bricks: Bricks, work: Callable[[int, int], None], threads: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ BOX = 64  # points of a level along an edge that are made and compressed togethe
 UNITS = {"density": ("float32", 1.0), "total": ("float16", DEVIATION_UNIT)}
 
 
-def write_levels(store: PredictionStore, factor: float, small_enough: int = SMALL_ENOUGH) -> None:
+def write_levels(store: PredictionStore, factor: float, *, threads: int = 1, small_enough: int = SMALL_ENOUGH) -> None:
     """Write density and total deviation on half the points along each axis, a quarter and so on.
 
     They are arrays ``levels/1/density``, ``levels/1/total``, ...; the attribute ``multiscales`` lists them as OME-Zarr
@@ -31,6 +32,7 @@ def write_levels(store: PredictionStore, factor: float, small_enough: int = SMAL
     Args:
         store: All tiles are written.
         factor: From raw to rescaled values.
+        threads: Boxes at a time.
         small_enough: Points along the longest edge at which no further level is made.
 
     Raises:
@@ -43,13 +45,13 @@ def write_levels(store: PredictionStore, factor: float, small_enough: int = SMAL
         shapes.append((-(-n0 // 2), -(-n1 // 2), -(-n2 // 2)))
         for name in names:
             with store.writing():
-                _write_level(store, name, len(shapes) - 1, shapes[-1], factor)
+                _write_level(store, name, len(shapes) - 1, shapes[-1], factor, threads)
     if len(shapes) > 1:
         with store.writing():
             store.group.attrs["multiscales"] = [_multiscale(store, name, len(shapes)) for name in names]
 
 
-def _write_level(store: PredictionStore, name: str, level: int, shape: Shape, factor: float) -> None:
+def _write_level(store: PredictionStore, name: str, level: int, shape: Shape, factor: float, threads: int) -> None:
     dtype, unit = UNITS[name]
     array = store.group.create_array(
         f"levels/{level}/{name}",
@@ -62,11 +64,15 @@ def _write_level(store: PredictionStore, name: str, level: int, shape: Shape, fa
         overwrite=True,
     )
     read = _reader(store, name, level - 1)
-    for box in cut(shape, (BOX, BOX, BOX)):
+
+    def write(box: Tile) -> None:
         values = _halve(read(box))
         if name == "density" and store.plan.density_step:
             round_to_step(values, store.plan.density_step)
         array[box.region] = values.astype(dtype)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(write, cut(shape, (BOX, BOX, BOX))))
 
 
 def _reader(store: PredictionStore, name: str, level: int) -> Callable[[Tile], Float32Array]:

@@ -226,7 +226,8 @@ def predict_field(
         TileError: A tile failed again and again for another reason.
         EmptyDensityError: The density integrates to zero or less.
     """
-    run = run or partial(run_local, threads=threads or usable_cores())
+    threads = threads or usable_cores()
+    run = run or partial(run_local, threads=threads)
     with torch_threads(1):
         run(plan, ModelTiles(store, model), store, retries=retries, progress=progress)
     rows = store.statistics()
@@ -242,7 +243,7 @@ def predict_field(
         else None,
         statistics=describe_field(rows, store.histograms(), plan.grid, factor, sigmas=plan.uncertainty),
     )
-    write_levels(store, factor)
+    write_levels(store, factor, threads=threads)
     store.finish(summary.charge_factor, summary.to_dict())
     return summary
 

@@ -34,6 +34,7 @@ from rhoscale.descriptors.smooth.spec import (
 )
 from rhoscale.descriptors.smooth.surroundings import HARMONICS, NORMS_ABOUT_ATOMS, seen_rows, surrounding_sums
 from rhoscale.errors import HaloError, InputError, ModelError
+from rhoscale.processor import zeros
 from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
@@ -205,10 +206,10 @@ def _describe_bricks(points, bricks, start, stop, atoms, tables, known, features
     centre, middle, half, offset = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     found = np.zeros(kinds, dtype=np.int64)
     ends = np.zeros((kinds, len(cutoffs)), dtype=np.int64)
-    block = np.empty(3 * WIDTH, dtype=np.float32)
+    block = zeros(3 * WIDTH, np.float32)
     scratch = _make_scratch(kinds, tables)
-    table = np.empty((features.shape[1] + WIDTH) * WIDTH, dtype=np.float32)
-    rows = features.reshape(-1)
+    table = zeros((features.shape[1] + WIDTH) * WIDTH, np.float32)
+    rows, around = features.reshape(-1), known.reshape(-1)
     for brick in range(start, stop):
         first, last = bricks.bricks[brick], bricks.bricks[brick + 1]
         box(points, bricks.order[bricks.blocks[first] : bricks.blocks[last]], centre, half)
@@ -233,7 +234,7 @@ def _describe_bricks(points, bricks, start, stop, atoms, tables, known, features
             for some in range(0, len(members), WIDTH):
                 together = members[some : some + WIDTH]
                 place_points(points, together, middle, block)
-                _describe_block(block, near, numbers, ends, tables, known, scratch, table)
+                _describe_block(block, near, numbers, ends, tables, around, scratch, table)
                 write_rows(table, together, features.shape[1], rows)
 
 
@@ -261,10 +262,10 @@ def _make_scratch(kinds, tables):  # type: ignore[no-untyped-def]
             largest = max(largest, density_rows(shapes[s, 2 : 3 + shapes[s, 0]]))
             rows = max(rows, angular_rows(shapes[s, 0]))
     return (
-        np.empty(3 * RADIAL_CHUNK * WIDTH, dtype=np.float32),
-        np.zeros(CHUNK * (count + 1) * WIDTH, dtype=np.float32),
-        np.zeros(CHUNK * rows * WIDTH, dtype=np.float32),
-        np.empty((kinds + 1, largest * WIDTH), dtype=np.float32),
+        zeros(3 * RADIAL_CHUNK * WIDTH, np.float32),
+        zeros(CHUNK * (count + 1) * WIDTH, np.float32),
+        zeros(CHUNK * rows * WIDTH, np.float32),
+        zeros((kinds + 1) * largest * WIDTH, np.float32).reshape((kinds + 1, largest * WIDTH)),
         np.empty(CHUNK + 1, dtype=np.int64),
     )
 

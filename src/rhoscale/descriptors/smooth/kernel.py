@@ -33,7 +33,7 @@ CHUNK = 256 // WIDTH  # atoms whose functions are held in the first-level cache 
 
 _options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "forceinline": True}
 _f = np.float32
-_X, _Y, _Z, _S, _C, _D, _ORDER = range(7)  # rows of an atom: vector, its square, C_m and D_m; harmonics of one order
+_X, _Y, _Z, _S, _ORDER = range(5)  # rows of an atom: vector, its square; harmonics of one order, C_m and D_m first
 
 
 def _recurrence() -> tuple[Any, Any]:
@@ -56,7 +56,7 @@ _FACTORS, NORMS = _recurrence()
 @njit(**_options)
 def angular_rows(degree):  # type: ignore[no-untyped-def]
     """Rows of an atom: where it is, and the harmonics of one order."""
-    return _ORDER + 2 * (degree + 1)
+    return _ORDER + 2 * max(degree, 1)
 
 
 @njit(**_options)
@@ -142,16 +142,14 @@ def _write_zeroth_order(degree, size, angles, stride):  # type: ignore[no-untype
 
 @njit(**_options)
 def _write_order(m, degree, size, angles, stride):  # type: ignore[no-untyped-def]
-    """Write P_lm C_m and P_lm D_m of each atom, l = m ... degree, and C_m and D_m; two atoms at a time."""
+    """Write P_lm C_m and P_lm D_m of each atom, l = m ... degree, in place of the order below; two atoms at a time."""
     for a in range(size):
         i = a * stride
         x, y = load_register(angles, i + _X), load_register(angles, i + _Y)
         c, d = x, y
         if m > 1:
-            c, d = load_register(angles, i + _C), load_register(angles, i + _D)
+            c, d = load_register(angles, i + _ORDER), load_register(angles, i + _ORDER + 1)
             c, d = x * c - y * d, x * d + y * c
-        store(angles, i + _C, c)
-        store(angles, i + _D, d)
         store(angles, i + _ORDER, c)
         store(angles, i + _ORDER + 1, d)
     if m == degree:
@@ -160,9 +158,10 @@ def _write_order(m, degree, size, angles, stride):  # type: ignore[no-untyped-de
         i, j = a * stride, (a + 1) * stride
         z, s = load_register(angles, i + _Z), load_register(angles, i + _S)
         w, t = load_register(angles, j + _Z), load_register(angles, j + _S)
-        c, d = load_register(angles, i + _C), load_register(angles, i + _D)
-        e, f = load_register(angles, j + _C), load_register(angles, j + _D)
-        i, j = i + _ORDER + 2, j + _ORDER + 2
+        i, j = i + _ORDER, j + _ORDER
+        c, d = load_register(angles, i), load_register(angles, i + 1)
+        e, f = load_register(angles, j), load_register(angles, j + 1)
+        i, j = i + 2, j + 2
         store(angles, i, c * z)
         store(angles, i + 1, d * z)
         store(angles, j, e * w)

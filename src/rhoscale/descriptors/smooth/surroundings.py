@@ -23,6 +23,7 @@ NORMS_ABOUT_ATOMS = NORMS[:HARMONICS]  # of S_lm; the kernel's polynomials are w
 
 _options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "forceinline": True}
 _f = np.float32
+_u = np.uintp  # an index that cannot be negative is not looked at before each use
 _X, _Y, _Z, _S, _SEEN = range(5)  # rows of an atom: vector, its square; then sum_m c_n'lm S_lm of each kind and n'
 
 
@@ -49,58 +50,60 @@ def _place_atoms(block, atoms, numbers, begin, last, radial, even, functions, se
 
 
 @njit(**_options)
-def _harmonics(x, y, z, s):  # type: ignore[no-untyped-def]
-    """P_lm C_m and P_lm D_m for l = 0 ... 4, -l <= m <= l (recurrences: :mod:`rhoscale.descriptors.smooth.kernel`)."""
-    zz = z * z
-    c2, d2 = x * x - y * y, _f(2.0) * x * y
-    c3, d3 = c2 * x - d2 * y, c2 * y + d2 * x
-    c4, d4 = c3 * x - d3 * y, c3 * y + d3 * x
-    p20 = zz - s * _f(1.0 / 3.0)
-    p30 = z * (zz - s * _f(3.0 / 5.0))
-    p40 = z * p30 - s * _f(9.0 / 35.0) * p20
-    p31 = zz - s * _f(1.0 / 5.0)
-    p41 = z * (zz - s * _f(3.0 / 7.0))
-    p42 = zz - s * _f(1.0 / 7.0)
-    return (
-        y, z, x,
-        d2, y * z, p20, x * z, c2,
-        d3, d2 * z, y * p31, p30, x * p31, c2 * z, c3,
-        d4, d3 * z, d2 * p42, y * p41, p40, x * p41, c2 * p42, c3 * z, c4,
-    )  # fmt: skip
+def _see(x, y, z, s, known, c, rows, degree, seen, at):  # type: ignore[no-untyped-def]
+    """Write sum_m c_lm S_lm, l = 0 ... degree, of each density c of one atom, which stand one after the other.
 
-
-@njit(**_options)
-def _see(known, i, row, h, degree, seen, at):  # type: ignore[no-untyped-def]
-    """Write sum_m c_lm S_lm, l = 0 ... degree, of one density of one atom; h without S_00 = 1."""
-    k = row * HARMONICS
-    store(seen, at, h[0] - h[0] + known[i, k])
+    Degree by degree (recurrences: :mod:`rhoscale.descriptors.smooth.kernel`), so that the harmonics of one stay in
+    registers for all densities.
+    """
+    each = degree + 1
+    for i in range(rows):
+        store(seen, at + i * each, z - z + known[c + _u(i * HARMONICS)])
     if degree > 0:
-        store(seen, at + 1, h[0] * known[i, k + 1] + h[1] * known[i, k + 2] + h[2] * known[i, k + 3])
+        for i in range(rows):
+            k = c + _u(i * HARMONICS)
+            store(seen, at + i * each + 1, y * known[k + _u(1)] + z * known[k + _u(2)] + x * known[k + _u(3)])
+    c2, d2 = x * x - y * y, _f(2.0) * x * y
+    p20 = z * z - s * _f(1.0 / 3.0)
     if degree > 1:
-        even = h[3] * known[i, k + 4] + h[5] * known[i, k + 6] + h[7] * known[i, k + 8]
-        store(seen, at + 2, even + (h[4] * known[i, k + 5] + h[6] * known[i, k + 7]))
+        h0, h1, h3 = d2, y * z, x * z
+        for i in range(rows):
+            k = c + _u(i * HARMONICS)
+            even = h0 * known[k + _u(4)] + p20 * known[k + _u(6)] + c2 * known[k + _u(8)]
+            store(seen, at + i * each + 2, even + (h1 * known[k + _u(5)] + h3 * known[k + _u(7)]))
+    c3, d3 = c2 * x - d2 * y, c2 * y + d2 * x
+    p30 = z * (z * z - s * _f(3.0 / 5.0))
     if degree > 2:
-        even = h[8] * known[i, k + 9] + h[10] * known[i, k + 11] + h[12] * known[i, k + 13] + h[14] * known[i, k + 15]
-        odd = h[9] * known[i, k + 10] + h[11] * known[i, k + 12] + h[13] * known[i, k + 14]
-        store(seen, at + 3, even + odd)
+        p31 = z * z - s * _f(1.0 / 5.0)
+        h1, h2, h4, h5 = d2 * z, y * p31, x * p31, c2 * z
+        for i in range(rows):
+            k = c + _u(i * HARMONICS)
+            even = d3 * known[k + _u(9)] + h2 * known[k + _u(11)] + h4 * known[k + _u(13)] + c3 * known[k + _u(15)]
+            odd = h1 * known[k + _u(10)] + p30 * known[k + _u(12)] + h5 * known[k + _u(14)]
+            store(seen, at + i * each + 3, even + odd)
     if degree > 3:
-        even = h[15] * known[i, k + 16] + h[17] * known[i, k + 18] + h[19] * known[i, k + 20] + h[21] * known[i, k + 22]
-        odd = h[16] * known[i, k + 17] + h[18] * known[i, k + 19] + h[20] * known[i, k + 21] + h[22] * known[i, k + 23]
-        store(seen, at + 4, even + odd + h[23] * known[i, k + 24])
+        p40 = z * p30 - s * _f(9.0 / 35.0) * p20
+        p41 = z * (z * z - s * _f(3.0 / 7.0))
+        p42 = z * z - s * _f(1.0 / 7.0)
+        h0, h1, h2, h3 = c3 * y + d3 * x, d3 * z, d2 * p42, y * p41
+        h5, h6, h7, h8 = x * p41, c2 * p42, c3 * z, c3 * x - d3 * y
+        for i in range(rows):
+            k = c + _u(i * HARMONICS)
+            even = h0 * known[k + _u(16)] + h2 * known[k + _u(18)] + p40 * known[k + _u(20)] + h6 * known[k + _u(22)]
+            odd = h1 * known[k + _u(17)] + h3 * known[k + _u(19)] + h5 * known[k + _u(21)] + h7 * known[k + _u(23)]
+            store(seen, at + i * each + 4, even + odd + h8 * known[k + _u(24)])
 
 
 @njit(**_options)
 def _see_all(size, kept, known, kinds, neighbours, degree, seen, stride):  # type: ignore[no-untyped-def]
     """What is around each atom, by kinds and, after them, in all."""
-    each = neighbours * (degree + 1)
+    each, rows = neighbours * (degree + 1), kinds * neighbours
     for a in range(size):
         at = a * stride
         x, y = load_register(seen, at + _X), load_register(seen, at + _Y)
         z, s = load_register(seen, at + _Z), load_register(seen, at + _S)
-        h = _harmonics(x, y, z, s)
         at += _SEEN
-        for row in range(kinds * neighbours):
-            _see(known, kept[a], row, h, degree, seen, at + row * (degree + 1))
+        _see(x, y, z, s, known, _u(kept[a] * rows * HARMONICS), rows, degree, seen, at)
         if kinds > 1:
             for j in range(each):
                 total = load_register(seen, at + j)
