@@ -195,9 +195,9 @@ def of_laplace(network: DrawnNetwork, factor: Tensor, features: Features) -> Unc
         inputs, outputs = last_layer(network, scaling.features(torch.from_numpy(features[start : start + ROWS])))
         spread = scaling.scale * torch.linalg.vector_norm(inputs @ factor, dim=1)
         noise = scaling.scale * torch.exp(0.5 * log_noise_variance(outputs))
-        parts.append(torch.stack([scaling.residual(outputs[:, 0]), noise, spread, torch.hypot(noise, spread)]))
-    mean, noise, spread, total = torch.cat(parts, dim=1).numpy()
-    return Uncertainty(mean, noise, spread, total)
+        parts.append(torch.stack([scaling.residual(outputs[:, 0]), noise, spread]))
+    mean, noise, spread = torch.cat(parts, dim=1).numpy()
+    return Uncertainty(mean, noise, spread)
 
 
 def methods(problem: Problem, seed: int, members: int, draws: int) -> Iterator[Method]:

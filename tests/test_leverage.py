@@ -139,7 +139,7 @@ def test_recalibrations_written_before_the_leverage_are_still_read() -> None:
 
 
 def test_what_lies_within_training_adds_nothing_and_what_lies_far_the_whole_leverage() -> None:
-    raw = Uncertainty(*(np.full(4, value, dtype=np.float32) for value in (0.1, 3e-4, 1e-4, 0.0)))
+    raw = Uncertainty(*(np.full(4, value, dtype=np.float32) for value in (0.1, 3e-4, 1e-4)))
     leverage = np.array([0.2, 1.0, 2.0, 100.0], dtype=np.float32)
     added = np.square(Recalibration(leverage=1e-4)(raw, leverage).epistemic) - np.square(raw.epistemic)
     np.testing.assert_allclose(added, np.array([0.0, 0.0, 3.0, 9999.0]) * 1e-8, rtol=1e-5, atol=1e-14)

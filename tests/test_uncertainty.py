@@ -57,7 +57,7 @@ def test_recalibration_never_lowers_the_likelihood_of_what_it_was_fitted_to() ->
     aleatoric, epistemic = rng.uniform(0.1, 1.0, 5000), rng.uniform(0.1, 1.0, 5000)
     errors = 3.0 * aleatoric * rng.standard_t(4, 5000)
     total = np.hypot(aleatoric, epistemic)
-    raw = Uncertainty(*(a.astype(np.float32) for a in (np.zeros(5000), aleatoric, epistemic, total)))
+    raw = Uncertainty(*(a.astype(np.float32) for a in (np.zeros(5000), aleatoric, epistemic)))
     mended = fit_recalibration(errors, aleatoric, epistemic)(raw)
     assert negative_log_likelihood(errors, mended.total) < negative_log_likelihood(errors, total) - 0.1
     np.testing.assert_allclose(mended.total**2, mended.aleatoric**2 + mended.epistemic**2, rtol=1e-5)

@@ -85,9 +85,9 @@ class Grid:
     def points(self, start: Shape = (0, 0, 0), stop: Shape | None = None) -> FloatArray:
         """Cartesian coordinates of the block start <= (i, j, k) < stop, shape [n, 3], Bohr, C order."""
         end = self.shape if stop is None else stop
-        axes = [np.arange(a, b) / n for a, b, n in zip(start, end, self.shape, strict=True)]
-        scaled = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        return np.asarray(scaled @ self.cell, dtype=np.float64)
+        along = zip(start, end, self.shape, self.cell, strict=True)
+        first, second, third = (np.arange(a, b)[:, None] / n * vector for a, b, n, vector in along)
+        return ((first[:, None] + second)[:, :, None] + third).reshape(-1, 3)
 
 
 def _by(shape: Iterable[object]) -> str:

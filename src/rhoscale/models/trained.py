@@ -148,7 +148,7 @@ class TrainedModel:
         found, leverage = self.predictor.uncertainty_and_leverage(features)
         if self.recalibration is not None:
             found = self.recalibration(found, None if self.used_leverage is None else leverage)
-        return Uncertainty(_added(found.mean, prior), found.aleatoric, found.epistemic, found.total)
+        return Uncertainty(_added(found.mean, prior), found.aleatoric, found.epistemic)
 
     def density(self, features: FloatArray, prior: NDArray[np.floating] | None = None) -> FloatArray:
         """Predict the density [n] alone, the same bits as :meth:`estimate`, electrons per Bohr^3.
@@ -219,14 +219,14 @@ class TrainedModel:
         """
         self._check(features, prior)
         networks = self.drawn(seed, draws)
-        fields = np.empty((4, len(features)), dtype=np.float32)
+        fields = np.empty((3, len(features)), dtype=np.float32)
         for start in range(0, len(features), CHUNK):
             part = slice(start, start + CHUNK)
             results = [network(features[part]) for network in networks]
             raw = decompose(np.stack([r[0] for r in results]), np.stack([r[1] for r in results]))
             found = self.recalibrated(raw, features[part])
-            fields[:, part] = found.mean, found.aleatoric, found.epistemic, found.total
-        return Uncertainty(_added(fields[0], prior), fields[1], fields[2], fields[3])
+            fields[:, part] = found.mean, found.aleatoric, found.epistemic
+        return Uncertainty(_added(fields[0], prior), fields[1], fields[2])
 
     def recalibrated(self, raw: Uncertainty, features: FloatArray) -> Uncertainty:
         """Apply the recalibration, where the model has one, at points with the given features."""

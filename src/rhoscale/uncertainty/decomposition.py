@@ -18,13 +18,16 @@ class Uncertainty:
         mean: Average over the draws.
         aleatoric: Noise that the model sees in the labels; no further data removes it.
         epistemic: Spread of the draws; grows where data are missing.
-        total: sqrt(aleatoric^2 + epistemic^2).
     """
 
     mean: NDArray[np.float32]
     aleatoric: NDArray[np.float32]
     epistemic: NDArray[np.float32]
-    total: NDArray[np.float32]
+
+    @property
+    def total(self) -> NDArray[np.float32]:
+        """sqrt(aleatoric^2 + epistemic^2)."""
+        return np.asarray(np.hypot(self.aleatoric, self.epistemic))
 
 
 def decompose(means: NDArray[np.floating], noise_variances: NDArray[np.floating]) -> Uncertainty:
@@ -47,11 +50,8 @@ def decompose(means: NDArray[np.floating], noise_variances: NDArray[np.floating]
             f"means {means.shape} and noise variances {noise_variances.shape} do not belong together; "
             f"expected one shape [draws, ...] with at least one draw; pass both from the same draws"
         )
-    aleatoric_variance = noise_variances.mean(axis=0, dtype=np.float64)
-    epistemic_variance = means.var(axis=0, dtype=np.float64)
     return Uncertainty(
         mean=means.mean(axis=0, dtype=np.float64).astype(np.float32),
-        aleatoric=np.sqrt(aleatoric_variance).astype(np.float32),
-        epistemic=np.sqrt(epistemic_variance).astype(np.float32),
-        total=np.sqrt(aleatoric_variance + epistemic_variance).astype(np.float32),
+        aleatoric=np.sqrt(noise_variances.mean(axis=0, dtype=np.float64)).astype(np.float32),
+        epistemic=means.std(axis=0, dtype=np.float64).astype(np.float32),
     )

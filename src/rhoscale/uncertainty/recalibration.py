@@ -42,7 +42,8 @@ class Recalibration:
 
     def noise(self, aleatoric: NDArray[np.float32]) -> NDArray[np.float32]:
         """Apply the first line to predicted noise, electrons per Bohr^3."""
-        return np.asarray(np.hypot(np.float32(self.aleatoric) * aleatoric, np.float32(self.floor)))
+        noise = np.float32(self.aleatoric) * aleatoric
+        return noise if self.floor == 0 else np.asarray(np.hypot(noise, np.float32(self.floor)))
 
     def __call__(self, raw: Uncertainty, leverage: NDArray[np.float32] | None = None) -> Uncertainty:
         """Apply both lines at points of a leverage [n]; without it l is left out. The mean stays."""
@@ -50,7 +51,7 @@ class Recalibration:
         spread = np.float32(self.epistemic) * raw.epistemic
         if leverage is not None:
             spread = np.hypot(spread, np.float32(self.leverage) * excess_leverage(leverage, self.beyond))
-        return Uncertainty(raw.mean, noise, spread, np.hypot(noise, spread))
+        return Uncertainty(raw.mean, noise, spread)
 
     def to_dict(self) -> dict[str, float]:
         """The numbers as plain values."""

@@ -132,4 +132,4 @@ class EnsemblePredictor:
         scale = np.float32(self.scale)
         noise, spread = (np.sqrt(outputs[:, column]) * scale for column in (1, 2))
         mean = outputs[:, 0] * scale + np.float32(self.shift)
-        return Uncertainty(mean, noise, spread, np.hypot(noise, spread)), outputs[:, 3].copy()
+        return Uncertainty(mean, noise, spread), outputs[:, 3].copy()

@@ -113,7 +113,7 @@ class Predictor:
         scale = np.float32(self.scale)
         noise = np.exp(np.float32(0.5) * np.clip(outputs[:, 1], *LOG_VARIANCE_LIMITS)) * scale
         spread = np.sqrt(np.maximum(outputs[:, 2], np.float32(0))) * scale
-        return Uncertainty(self._density(outputs), noise, spread, np.hypot(noise, spread)), outputs[:, 3].copy()
+        return Uncertainty(self._density(outputs), noise, spread), outputs[:, 3].copy()
 
     def _density(self, outputs: FloatArray) -> FloatArray:
         return outputs[:, 0] * np.float32(self.scale) + np.float32(self.shift)
