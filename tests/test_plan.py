@@ -11,6 +11,7 @@ from rhoscale.errors import InputError
 from rhoscale.grid import Grid
 from rhoscale.prediction.field import coarsest_grid
 from rhoscale.prediction.plan import GIB, PredictionPlan, Workload, plan_prediction
+from rhoscale.prediction.tiles import count_tiles, cut, nth_tile
 from rhoscale.system import System
 
 WORK = Workload(features=133, activations=600, halo=9.0)
@@ -20,6 +21,14 @@ SHAPES = st.tuples(*[st.integers(1, 50)] * 3)
 def _plan(shape: tuple[int, int, int], **options: object) -> PredictionPlan:
     system = System(np.diag([10.0, 11.0, 12.0]), [[0.0, 0.0, 0.0]], ["Al"])
     return plan_prediction(system, Grid(system.cell, shape), WORK, model="toy", model_hash="ab" * 32, **options)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=40)
+@given(SHAPES, st.tuples(*[st.integers(6, 40)] * 3))
+def test_any_tile_is_found_by_its_number(shape: tuple[int, int, int], tile_shape: tuple[int, int, int]) -> None:
+    assert [nth_tile(shape, tile_shape, i) for i in range(count_tiles(shape, tile_shape))] == list(
+        cut(shape, tile_shape)
+    )
 
 
 @settings(deadline=None, max_examples=40)

@@ -94,11 +94,12 @@ class EspressoRun:
         first, output, process = self._computed(system, given, None, FIRST_CYCLE)
         change = self._change(first, given, output.electrons)
         gap = mean_gap(output.eigenvalues, output.weights, output.electrons, system.volume)
-        state, folder = self.kept_ground_state(
-            system, dielectric_step(given, change, output.electrons, gap), orbitals=first
-        )
-        for finished in (first, folder):
-            self._clean(finished)
+        nearer = dielectric_step(given, change, output.electrons, gap)
+        try:
+            state, folder = self.kept_ground_state(system, nearer, orbitals=first)
+        finally:
+            self._clean(first)
+        self._clean(folder)
         return replace(
             state,
             iterations=1 + state.iterations,

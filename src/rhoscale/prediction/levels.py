@@ -58,7 +58,7 @@ def _write_level(store: PredictionStore, name: str, level: int, shape: Shape, fa
         shape=shape,
         chunks=tuple(min(BOX, n) for n in shape),
         dtype=dtype,
-        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
         dimension_names=("a1", "a2", "a3"),
         attributes={"units": "electrons/Bohr^3", "scale_factor": factor * unit},
         overwrite=True,

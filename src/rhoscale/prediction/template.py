@@ -60,7 +60,7 @@ def write_template(
             shards=plan.tile_shape,
             chunks=plan.chunk_shape,
             dtype=dtype,
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
             fill_value=float("nan"),
             dimension_names=("a1", "a2", "a3"),
             attributes={"units": "electrons/Bohr^3", "scale_factor": factor},

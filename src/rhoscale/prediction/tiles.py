@@ -57,6 +57,13 @@ def cut(shape: Shape, tile_shape: Shape) -> Iterator[Tile]:
         yield Tile(index, _shape(iter(start)), stop)
 
 
+def nth_tile(shape: Shape, tile_shape: Shape, index: int) -> Tile:
+    """The tile of this number of :func:`cut`, without those before."""
+    counts = [-(-n // t) for n, t in zip(shape, tile_shape, strict=True)]
+    start = _shape(int(i) * t for i, t in zip(np.unravel_index(index, counts), tile_shape, strict=True))
+    return Tile(index, start, _shape(min(a + t, n) for a, t, n in zip(start, tile_shape, shape, strict=True)))
+
+
 def count_tiles(shape: Shape, tile_shape: Shape) -> int:
     """Number of tiles that :func:`cut` gives."""
     return int(np.prod([-(-n // t) for n, t in zip(shape, tile_shape, strict=True)]))
