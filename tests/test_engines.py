@@ -11,10 +11,9 @@ from typer.testing import CliRunner
 
 from rhoscale.cli.app import app
 from rhoscale.engines.available import ENGINES, EngineStatus, find_engines, make_engine
-from rhoscale.engines.dielectric_step import dielectric_step
 from rhoscale.engines.interface import DFTSettings, Engine, GroundState
 from rhoscale.engines.pseudopotentials import gth_pseudopotential
-from rhoscale.engines.second_order import energy_difference, energy_of_error, second_order_energy
+from rhoscale.engines.second_order import energy_difference, second_order_energy
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import EngineError, InputError, StructureError
 from rhoscale.refinement import FourierDensity, kinetic_energies
@@ -223,15 +222,6 @@ def test_the_gap_of_a_semiconductor_enters_the_estimate_of_what_an_energy_lacks(
     assert 0.02 < given.gap < 0.12
     assert left < 0.15 * abs(error)
     assert left < 0.7 * left_by_a_metal
-
-    def energy_left(density: FourierDensity) -> float:
-        wrong = density.coefficients_of(state.density.millers) - state.density.coefficients
-        return abs(energy_of_error(replace(state.density, coefficients=wrong), 32.0))
-
-    before = replace(state.density, coefficients=part)
-    steps = [dielectric_step(before, given.change, 32.0, gap) for gap in (given.gap, 0.0)]
-    assert energy_left(steps[0]) < 0.05 * energy_left(before)
-    assert energy_left(steps[0]) < 0.7 * energy_left(steps[1])
 
 
 @pytest.mark.dft

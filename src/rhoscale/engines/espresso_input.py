@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rhoscale.engines.interface import DFTSettings
@@ -18,12 +18,10 @@ SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
 # but for MIXED times twice the energy of the change, and the change is what the file holds more, divided by MIXED. With
 # scf_must_converge = .false. the total would hold Hartree and exchange-correlation energies of the new density.
 MIXED = 1e-8
-ENERGY_OF_DENSITY = (
+ONE_DIAGONALISATION = (
     f"  electron_maxstep = 1, conv_thr = 1e-30, mixing_mode = 'plain', mixing_beta = {MIXED:g}",
     "  diago_thr_init = 1e-10, diago_full_acc = .true.",
 )
-# The first cycle alone, as it is: the files then hold its orbitals and, unmixed, their density.
-FIRST_CYCLE = ("  electron_maxstep = 1, conv_thr = 1e-30, scf_must_converge = .false.",)
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def pw_input(
     self_consistency: SelfConsistency,
     start_from_file: bool = False,
     start_from_orbitals: bool = False,
-    one_diagonalisation: Sequence[str] = (),
+    one_diagonalisation: bool = False,
 ) -> str:
     """Write the input of one self-consistent run; folders are relative to where the program starts.
 
@@ -75,8 +73,7 @@ def pw_input(
         self_consistency: Mixing and eigensolver.
         start_from_file: Start from ``out/rhoscale.save/charge-density.dat``.
         start_from_orbitals: Start from the orbitals of a run whose ``.save`` folder lies there, too.
-        one_diagonalisation: Lines that stop it after one in the potential of that density; without, it goes on to
-            self-consistency.
+        one_diagonalisation: Stop after one accurate diagonalisation in the potential of that density.
     """
     cutoff = settings.cutoff * RYDBERG_PER_HARTREE
     electrons = system.electrons(pseudopotentials)
@@ -100,7 +97,7 @@ def pw_input(
         f"  diago_david_ndim = {self_consistency.davidson_vectors}",
         *(["  startingpot = 'file'"] if start_from_file else []),
         *_starting_orbital_lines(settings, start_from_orbitals),
-        *(one_diagonalisation or _cycle_lines(settings, self_consistency, electrons)),
+        *(ONE_DIAGONALISATION if one_diagonalisation else _cycle_lines(settings, self_consistency, electrons)),
         "/",
         "ATOMIC_SPECIES",
         *(f"  {element} 1.0 {pseudopotential_files[element]}" for element in system.elements),

@@ -10,16 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rhoscale.engines.dielectric_step import dielectric_step
-from rhoscale.engines.espresso_input import (
-    DENSITY_CUTOFF_FACTOR,
-    ENERGY_OF_DENSITY,
-    FIRST_CYCLE,
-    MIXED,
-    PREFIX,
-    SelfConsistency,
-    pw_input,
-)
+from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR, MIXED, PREFIX, SelfConsistency, pw_input
 from rhoscale.engines.espresso_output import EspressoOutput, read_output
 from rhoscale.engines.interface import DFTSettings, Energies, GroundState
 from rhoscale.engines.process import ProcessUse, run_measured
@@ -80,32 +71,9 @@ class EspressoRun:
 
     def ground_state(self, system: System, initial_density: FourierDensity | None) -> GroundState:
         """Run to self-consistency and read what it left; see :class:`~rhoscale.engines.interface.Engine`."""
-        if initial_density is not None and not self.settings.gamma_only:
-            return self._ground_state_from(system, self._rescaled(system, initial_density))
         state, folder = self.kept_ground_state(system, initial_density)
         self._clean(folder)
         return state
-
-    def _ground_state_from(self, system: System, given: FourierDensity) -> GroundState:
-        """The first cycle, a dielectric step, and the others from there with the orbitals of the first.
-
-        At the Gamma point alone it wins nothing: small cells with one point answer otherwise than a gas.
-        """
-        first, output, process = self._computed(system, given, None, FIRST_CYCLE)
-        change = self._change(first, given, output.electrons)
-        gap = mean_gap(output.eigenvalues, output.weights, output.electrons, system.volume)
-        nearer = dielectric_step(given, change, output.electrons, gap)
-        try:
-            state, folder = self.kept_ground_state(system, nearer, orbitals=first)
-        finally:
-            self._clean(first)
-        self._clean(folder)
-        return replace(
-            state,
-            iterations=1 + state.iterations,
-            wall_seconds=process.wall_seconds + state.wall_seconds,
-            cpu_seconds=process.cpu_seconds + state.cpu_seconds,
-        )
 
     def kept_ground_state(
         self, system: System, initial_density: FourierDensity | None, orbitals: Path | None = None
@@ -117,7 +85,7 @@ class EspressoRun:
             initial_density: Density to start from; the atoms' if None.
             orbitals: Folder of an earlier run whose orbitals it starts from, beside an initial density.
         """
-        folder, output, process = self._computed(system, initial_density, orbitals)
+        folder, output, process = self._computed(system, initial_density, orbitals, one_diagonalisation=False)
         return self._state(system, folder, output, process), folder
 
     def earlier_ground_state(self, system: System, folder: Path) -> GroundState:
@@ -155,8 +123,8 @@ class EspressoRun:
     def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
         """Diagonalise once in the potential of a density; see :class:`~rhoscale.engines.interface.Engine`."""
         given = self._rescaled(system, density)
-        folder, output, process = self._computed(system, given, None, ENERGY_OF_DENSITY)
-        change = self._change(folder, given, output.electrons, MIXED)
+        folder, output, process = self._computed(system, given, None, one_diagonalisation=True)
+        change = self._change(folder, given, output.electrons)
         self._clean(folder)
         gap = mean_gap(output.eigenvalues, output.weights, output.electrons, system.volume)
         return Energies(
@@ -179,22 +147,18 @@ class EspressoRun:
             density, coefficients=density.coefficients * (system.electrons(self.identities) / density.electrons)
         )
 
-    def _change(self, folder: Path, given: FourierDensity, electrons: float, share: float = 1.0) -> FourierDensity:
-        """Density of the new orbitals less the given one, to which that share of it was added."""
+    def _change(self, folder: Path, given: FourierDensity, electrons: float) -> FourierDensity:
+        """Density of the new orbitals less the given one."""
         mixed = self._density(folder, electrons)
-        return replace(mixed, coefficients=(mixed.coefficients - given.coefficients_of(mixed.millers)) / share)
+        return replace(mixed, coefficients=(mixed.coefficients - given.coefficients_of(mixed.millers)) / MIXED)
 
     def _computed(
-        self,
-        system: System,
-        density: FourierDensity | None,
-        orbitals: Path | None,
-        one_diagonalisation: Sequence[str] = (),
+        self, system: System, density: FourierDensity | None, orbitals: Path | None, *, one_diagonalisation: bool
     ) -> tuple[Path, EspressoOutput, ProcessUse]:
         electrons = system.electrons(self.identities)
-        folder = self._prepared_folder(system, density, orbitals, one_diagonalisation)
+        folder = self._prepared_folder(system, density, orbitals, one_diagonalisation=one_diagonalisation)
         process = self._start(folder)
-        self._check_end(folder, process, one_diagonalisation=bool(one_diagonalisation))
+        self._check_end(folder, process, one_diagonalisation=one_diagonalisation)
         try:
             output = read_output(save_folder(folder) / XML_NAME)
         except FormatError as error:
@@ -208,7 +172,7 @@ class EspressoRun:
         return folder, output, process
 
     def _prepared_folder(
-        self, system: System, density: FourierDensity | None, orbitals: Path | None, one_diagonalisation: Sequence[str]
+        self, system: System, density: FourierDensity | None, orbitals: Path | None, *, one_diagonalisation: bool
     ) -> Path:
         try:
             if self.scratch is not None:

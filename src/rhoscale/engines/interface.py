@@ -221,11 +221,6 @@ class Engine(Protocol):
     def ground_state(self, system: System, *, initial_density: FourierDensity | None = None) -> GroundState:
         """Compute the self-consistent ground state.
 
-        Args:
-            system: Cell and atoms.
-            initial_density: Where to start; the atoms' densities if None. It changes the cost alone. With k-points a
-                step by linear response follows its first cycle (``engines/dielectric_step.py``).
-
         Raises:
             EngineError: The program is missing, crashed, was killed or did not converge.
             StructureError: An element has no pseudopotential.

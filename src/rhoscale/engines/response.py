@@ -36,18 +36,8 @@ def screened_interaction(waves: FloatArray, density: float, gap: float = 0.0) ->
         density: Of the gas, electrons per Bohr^3.
         gap: Hartree.
     """
-    return bare_interaction(waves, density) / dielectric_function(waves, density, gap)
-
-
-def dielectric_function(waves: FloatArray, density: float, gap: float = 0.0) -> FloatArray:
-    """1 - chi_0 K at wave numbers [n], 1/Bohr: the change that an error of the density causes, in units of it.
-
-    Args:
-        waves: Positive wave numbers.
-        density: Of the gas, electrons per Bohr^3.
-        gap: Hartree.
-    """
-    return np.asarray(1 - density_response(waves, density, gap) * bare_interaction(waves, density))
+    bare = bare_interaction(waves, density)
+    return np.asarray(bare / (1 - density_response(waves, density, gap) * bare))
 
 
 def density_response(waves: FloatArray, density: float, gap: float = 0.0) -> FloatArray:

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoscale.engines.response import bare_interaction, dielectric_function, screened_interaction
+from rhoscale.engines.response import bare_interaction, density_response, screened_interaction
 from rhoscale.refinement import FourierDensity, kinetic_energies
 
 FloatArray = NDArray[np.float64]
@@ -69,7 +69,7 @@ def energy_difference(
     bare = bare_interaction(waves, electrons / volume)
     d = displacement.coefficients[moving]
     gradient = np.real(np.conj(residual.coefficients_of(displacement.millers[moving])) * d)
-    curvature = dielectric_function(waves, electrons / volume, gap) * np.abs(d) ** 2
+    curvature = (1 - density_response(waves, electrons / volume, gap) * bare) * np.abs(d) ** 2
     return volume * float(np.sum(bare * (2 * gradient - curvature)))  # both halves
 
 
