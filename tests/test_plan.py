@@ -26,9 +26,8 @@ def _plan(shape: tuple[int, int, int], **options: object) -> PredictionPlan:
 @settings(deadline=None, max_examples=40)
 @given(SHAPES, st.tuples(*[st.integers(6, 40)] * 3))
 def test_any_tile_is_found_by_its_number(shape: tuple[int, int, int], tile_shape: tuple[int, int, int]) -> None:
-    assert [nth_tile(shape, tile_shape, i) for i in range(count_tiles(shape, tile_shape))] == list(
-        cut(shape, tile_shape)
-    )
+    numbers = range(count_tiles(shape, tile_shape))
+    assert [nth_tile(shape, tile_shape, i) for i in numbers] == list(cut(shape, tile_shape))
 
 
 @settings(deadline=None, max_examples=40)

@@ -55,7 +55,7 @@ def cut_into_bricks(points: FloatArray, block_width: float = BLOCK_WIDTH) -> Bri
 
 @lru_cache(maxsize=16)
 def _order_of_block(i: int, j: int, k: int) -> IntArray:
-    """Points of a block of a grid along the curve, kept: a tile's blocks have one shape, and sorting is slow."""
+    """Points of a block of a grid along the curve, kept for the next block of that shape; not to be changed."""
     codes = np.empty(i * j * k, np.uint64)
     _code_block(np.array((i, j, k)), max(int(max(i, j, k) - 1).bit_length(), 1), codes)
     return _sorted(codes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -53,15 +53,19 @@ def cut(shape: Shape, tile_shape: Shape) -> Iterator[Tile]:
     """Cut a grid in tiles, C order; those at the far faces are smaller where the counts do not divide."""
     edges = [range(0, n, t) for n, t in zip(shape, tile_shape, strict=True)]
     for index, start in enumerate(product(*edges)):
-        stop = _shape(min(a + t, n) for a, t, n in zip(start, tile_shape, shape, strict=True))
-        yield Tile(index, _shape(iter(start)), stop)
+        yield _tile(index, start, shape, tile_shape)
 
 
 def nth_tile(shape: Shape, tile_shape: Shape, index: int) -> Tile:
     """The tile of this number of :func:`cut`, without those before."""
     counts = [-(-n // t) for n, t in zip(shape, tile_shape, strict=True)]
-    start = _shape(int(i) * t for i, t in zip(np.unravel_index(index, counts), tile_shape, strict=True))
-    return Tile(index, start, _shape(min(a + t, n) for a, t, n in zip(start, tile_shape, shape, strict=True)))
+    start = [int(i) * t for i, t in zip(np.unravel_index(index, counts), tile_shape, strict=True)]
+    return _tile(index, start, shape, tile_shape)
+
+
+def _tile(index: int, start: Sequence[int], shape: Shape, tile_shape: Shape) -> Tile:
+    stop = _shape(min(a + t, n) for a, t, n in zip(start, tile_shape, shape, strict=True))
+    return Tile(index, _shape(iter(start)), stop)
 
 
 def count_tiles(shape: Shape, tile_shape: Shape) -> int:

@@ -42,8 +42,7 @@ class Recalibration:
 
     def noise(self, aleatoric: NDArray[np.float32]) -> NDArray[np.float32]:
         """Apply the first line to predicted noise, electrons per Bohr^3."""
-        noise = np.float32(self.aleatoric) * aleatoric
-        return noise if self.floor == 0 else np.asarray(np.hypot(noise, np.float32(self.floor)))
+        return np.asarray(np.hypot(np.float32(self.aleatoric) * aleatoric, np.float32(self.floor)))
 
     def __call__(self, raw: Uncertainty, leverage: NDArray[np.float32] | None = None) -> Uncertainty:
         """Apply both lines at points of a leverage [n]; without it l is left out. The mean stays."""
