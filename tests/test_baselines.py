@@ -125,6 +125,37 @@ def test_strength_is_the_one_that_serves_the_validation_data_best() -> None:
     assert fit.strength not in (strengths[0], strengths[-1])
 
 
+def nearly_dependent(seed: int, count: int = 3000) -> Batch:
+    """Smooth functions of one coordinate on a short interval: only large coefficients tell them apart."""
+    x = np.random.default_rng(seed).uniform(-1, 1, (count, 1))
+    features = np.cos(np.arange(1, 41) * np.arccos(x * 0.2 + 0.7)) + 2.0
+    return features, np.exp(-3 * x[:, 0]) + 0.01 * np.random.default_rng(seed + 1).normal(size=count), np.ones(count)
+
+
+def test_rounding_is_what_single_precision_features_do_to_predictions() -> None:
+    batch = nearly_dependent(12)
+    equations = NormalEquations.stream(in_parts(batch, 3))
+    rng = np.random.default_rng(13)
+    for fit in ridge_path(equations, [1e-12, 1e-8, 1e-4]):
+        off = batch[0] * rng.choice([-(2.0**-24), 2.0**-24], batch[0].shape)
+        measured = np.std(off @ fit.coefficients) / np.std(batch[1])
+        assert equations.rounding(fit) == pytest.approx(measured, rel=0.1)
+
+
+def test_of_strengths_that_round_too_much_none_is_taken() -> None:
+    train, validation = nearly_dependent(14), nearly_dependent(16)
+    equations = NormalEquations.stream([train])
+    strengths = [1e-4, 1e-8, 1e-12, 1e-6, 1e-10]  # in no order
+    roundings = {b.strength: equations.rounding(b) for b in ridge_path(equations, strengths)}
+    free = fit_linear([train], validation=[validation], strengths=strengths)
+    limit = 0.5 * roundings[free.strength]
+    held = fit_linear([train], validation=[validation], strengths=strengths, most_rounding=limit)
+    assert roundings[held.strength] <= limit
+    assert held.strength > free.strength
+    none_fits = fit_linear([train], validation=[validation], strengths=strengths, most_rounding=0.0)
+    assert none_fits.strength == max(strengths)
+
+
 def test_arrays_give_the_same_baseline_and_the_hash_sees_a_changed_number() -> None:
     fit = fit_linear([data(11)], strengths=[1e-3])
     again = LinearBaseline.from_arrays(fit.to_arrays())

@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float64]
 Batch = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]
 
 ROWS = 65_536  # of features in double precision at a time
+ROUNDED = 2.0**-24
+"""Largest relative error of a number rounded to float32."""
 STRENGTHS = tuple(float(s) for s in 10.0 ** np.arange(-12.0, 0.1, 0.5))
 
 
@@ -155,6 +157,18 @@ class NormalEquations:
         row = np.concatenate([baseline.coefficients, [-1.0, shift]])
         return float(max(0.0, row @ self.moments @ row / self.moments[-1, -1]))
 
+    def rounding(self, baseline: LinearBaseline) -> float:
+        """What rounding of the features, each by itself, does to a baseline over the spread of the target.
+
+        Root mean square over the accumulated points of sum_j a_j e_j with independent e_j of the size of float32's
+        rounding of x_j, in standard deviations of the target.
+        """
+        mean = self.moments[-1, :-1] / self.moments[-1, -1]
+        squares = np.diag(self.moments)[:-1] / self.moments[-1, -1]
+        sizes = (squares + 2 * mean * self.reference + self.reference**2)[:-1]  # mean squares of the features
+        spread = np.sqrt(squares[-1] - mean[-1] ** 2)
+        return float(ROUNDED * np.sqrt(baseline.coefficients**2 @ sizes) / spread)
+
 
 def _pieces(batches: Iterable[Batch]) -> Iterator[Batch]:
     for features, targets, weights in batches:
@@ -196,7 +210,11 @@ def ridge_path(equations: NormalEquations, strengths: Sequence[float]) -> list[L
 
 
 def fit_linear(
-    batches: Iterable[Batch], *, validation: Iterable[Batch] | None = None, strengths: Sequence[float] = STRENGTHS
+    batches: Iterable[Batch],
+    *,
+    validation: Iterable[Batch] | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    most_rounding: float = np.inf,
 ) -> LinearBaseline:
     """Fit a ridge regression in one pass over the data and choose its strength on other trajectories.
 
@@ -207,6 +225,8 @@ def fit_linear(
         validation: Batches from trajectories that are not in training: neighbouring grid points of one snapshot know
             each other, so points held out of it would choose no regularisation at all.
         strengths: Ridge strengths to choose from, positive; one of them needs no validation.
+        most_rounding: Strengths are passed over whose coefficients, large and of opposite signs, make more of the
+            rounding of float32 features than this (:meth:`NormalEquations.rounding`), the largest excepted.
 
     Raises:
         InputError: No data, values that are not finite, or several strengths without validation.
@@ -219,7 +239,8 @@ def fit_linear(
             f"give batches of other trajectories or a single strength"
         )
     equations = NormalEquations.stream(batches)
-    candidates = ridge_path(equations, strengths)
+    every = ridge_path(equations, sorted(strengths))
+    candidates = [b for b in every if equations.rounding(b) <= most_rounding] or every[-1:]
     if validation is None:
         return candidates[0]
     held_out = NormalEquations.stream(validation, equations.reference)

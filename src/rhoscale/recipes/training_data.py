@@ -175,11 +175,12 @@ def with_linear_prior(points: PointSet, baseline: LinearBaseline) -> PointSet:
     return replace(points, prior=baseline.predict(points.features))
 
 
-def linear_prior(train: PointSet, validation: Sequence[PointSet]) -> LinearBaseline:
+def linear_prior(train: PointSet, validation: Sequence[PointSet], *, most_rounding: float = np.inf) -> LinearBaseline:
     """Fit the linear baseline to the training points, its strength chosen on the validation snapshots."""
     return fit_linear(
         [(train.features, train.density, train.weights)],
         validation=[(v.features, v.density, v.weights) for v in validation],
+        most_rounding=most_rounding,
     )
 
 
