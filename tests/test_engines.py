@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from rhoscale.cli.app import app
 from rhoscale.engines.available import ENGINES, EngineStatus, find_engines, make_engine
+from rhoscale.engines.espresso_run import RunStart
 from rhoscale.engines.interface import DFTSettings, Engine, GroundState
 from rhoscale.engines.pseudopotentials import gth_pseudopotential
 from rhoscale.engines.second_order import energy_difference, second_order_energy
@@ -164,6 +165,48 @@ def test_starting_from_the_answer_takes_fewer_cycles_to_the_same_answer(
     again = engine.ground_state(system, initial_density=first.density)
     assert again.iterations <= first.iterations - 3
     assert again.energies["total"] == pytest.approx(first.energies["total"], abs=1e-7)
+
+
+def many_atoms(seed: int) -> System:
+    """Sixteen atoms, so that a given density is first made use of in fewer waves."""
+    cells = np.array([[x, y, 0] for x in (0, 1) for y in (0, 1)])
+    sites = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
+    positions = 7.65 * (cells[:, None] + sites).reshape(-1, 3)
+    shifts = np.random.default_rng(seed).normal(0, 0.2, (16, 3))
+    return System(np.diag([15.3, 15.3, 7.65]), positions + shifts, np.array(["Al"] * 16))
+
+
+def diagonalisations(folder: Path) -> list[float]:
+    """Average numbers of iterations of the eigensolver that a run's log tells."""
+    return [float(n) for n in re.findall(r"avg # of iterations = *(\S+)", (folder / "pw.out").read_text())]
+
+
+@dft_engines
+@pytest.mark.dft
+def test_a_given_density_is_first_made_use_of_in_fewer_waves(name: str, tmp_path: Path) -> None:
+    """Orbitals and change of the density bring the run itself nearer to its end, which is the same."""
+    settings = replace(MESH, cutoff=10.0, kmesh=(1, 1, 2), density_cutoff=40.0, convergence=1e-9)
+    run = made(name, settings, tmp_path)._run  # type: ignore[attr-defined]
+    system = many_atoms(0)
+    right, folder = run.kept_ground_state(system, RunStart())
+    wrong = run.ground_state(many_atoms(1), None).density
+    part = right.density.coefficients + 0.03 * (wrong.coefficients - right.density.coefficients)
+    given = replace(right.density, coefficients=part)
+    alone, plain = run.kept_ground_state(system, RunStart(given))
+    first, start, _ = run._nearer_start(system, given)
+    assert start.density is not given
+    nearer, after = run.kept_ground_state(system, start)
+    assert nearer.energies["total"] == pytest.approx(right.energies["total"], abs=1e-7)
+    assert nearer.iterations < alone.iterations
+    assert sum(diagonalisations(after)) < 0.8 * sum(diagonalisations(plain))
+    assert len({folder, plain, first, after}) == 4
+    whole = run.ground_state(system, given)
+    assert whole.iterations == nearer.iterations
+    assert whole.energies["total"] == pytest.approx(nearer.energies["total"], abs=1e-10)
+    assert set(tmp_path.iterdir()) == {folder, plain, first, after}
+
+    _, start, _ = run._nearer_start(system, right.density)
+    assert start.density is right.density  # nearer than fewer waves can tell
 
 
 TIGHT = DFTSettings(cutoff=7.5, smearing="cold", width=0.04, density_cutoff=40.0, convergence=1e-13)

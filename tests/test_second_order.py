@@ -9,7 +9,13 @@ import pytest
 
 from rhoscale.density import Density
 from rhoscale.engines.response import bare_interaction, density_response, screened_interaction
-from rhoscale.engines.second_order import LOCAL_FIELDS, energy_difference, energy_of_error, second_order_energy
+from rhoscale.engines.second_order import (
+    LOCAL_FIELDS,
+    energy_difference,
+    energy_of_error,
+    nearer_density,
+    second_order_energy,
+)
 from rhoscale.grid import Grid
 from rhoscale.refinement import FourierDensity, kinetic_energies
 
@@ -48,6 +54,25 @@ def test_the_energy_of_a_density_near_by_continues_that_of_the_one_at_hand() -> 
     assert on_the_way(1.0) == pytest.approx(-energy_of_error(delta, electrons), rel=1e-10)
     assert on_the_way(0.5) == pytest.approx(0.75 * on_the_way(1.0), rel=1e-10)  # a quarter is left
     assert on_the_way(2.0) == pytest.approx(0.0, abs=1e-10 * abs(on_the_way(1.0)))  # as far off on the other side
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_the_density_that_a_change_points_to_is_the_true_one_of_a_gas(gap: float) -> None:
+    """Waves up to twice the Fermi wave number; shorter ones stay as they are given, and so does the charge."""
+    rng = np.random.default_rng(2)
+    cell = np.array([[7.0, 0, 0], [1.0, 8.0, 0], [0, 0.5, 9.0]])
+    grid, electrons = Grid(cell, (9, 10, 12)), DENSITY * abs(np.linalg.det(cell))
+    true, delta = (FourierDensity.from_density(Density(grid, rng.normal(size=grid.shape)), 6.0) for _ in range(2))
+    waves = np.sqrt(2 * kinetic_energies(cell, delta.millers))
+    moving = waves > 0
+    stiffness = np.zeros(len(waves))
+    stiffness[moving] = 1 - density_response(waves[moving], DENSITY, gap) * bare_interaction(waves[moving], DENSITY)
+    given = replace(true, coefficients=true.coefficients + delta.coefficients)
+    found = nearer_density(given, replace(delta, coefficients=-stiffness * delta.coefficients), electrons, gap)
+    longest = moving & (waves < 2 * (3 * np.pi**2 * DENSITY) ** (1 / 3))
+    assert 20 < np.count_nonzero(longest) < len(waves) - 20
+    assert np.abs(found.coefficients - true.coefficients)[longest].max() < 1e-12
+    assert np.array_equal(found.coefficients[~longest], given.coefficients[~longest])
 
 
 def test_coefficients_of_waves_that_a_density_lacks_are_zero() -> None:

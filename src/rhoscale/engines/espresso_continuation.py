@@ -15,7 +15,7 @@ import numpy as np
 
 from rhoscale.engines.atomic_density import density_table_of_file
 from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR
-from rhoscale.engines.espresso_run import EspressoRun, save_folder
+from rhoscale.engines.espresso_run import EspressoRun, RunStart, save_folder
 from rhoscale.engines.interface import GroundState, StartDensity
 from rhoscale.formats.espresso import coefficients_at, read_charge_density_dat
 from rhoscale.promolecule import AtomicDensityTable, promolecule_fourier
@@ -86,7 +86,7 @@ class EspressoContinuation:
             density = None if start is None else start(system)
         for left in self._folder.glob("rhoscale-dft-*"):  # of runs that were killed or failed
             shutil.rmtree(left, ignore_errors=True)
-        state, folder = self._run.kept_ground_state(system, density, earlier[0].folder if earlier else None)
+        state, folder = self._run.kept_ground_state(system, RunStart(density, earlier[0].folder if earlier else None))
         self._keep(system, folder)
         return state
 

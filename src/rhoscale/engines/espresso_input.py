@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.system import PseudopotentialIdentity, System
@@ -13,15 +14,36 @@ PREFIX = "rhoscale"
 DENSITY_CUTOFF_FACTOR = 4  # products of two orbitals reach twice their wave number
 SMEARING_NAMES = {"fermi-dirac": "fd", "cold": "mv", "gaussian": "gaussian"}
 
-# The cycle is cut after its first diagonalisation, never counts as converged, and mixes in next to nothing of the new
-# density (0 itself is refused): the total energy that is then reported is the Harris-Foulkes one of the given density,
-# but for MIXED times twice the energy of the change, and the change is what the file holds more, divided by MIXED. With
-# scf_must_converge = .false. the total would hold Hartree and exchange-correlation energies of the new density.
 MIXED = 1e-8
-ONE_DIAGONALISATION = (
+FEWER_WAVES = 0.6  # of the cutoff of the orbitals (docs/scf_start.md)
+
+
+class Purpose(Enum):
+    """What a run is for.
+
+    ``GROUND_STATE`` is the self-consistent cycle.
+
+    ``ENERGY`` is one accurate diagonalisation in the potential of a given density. The cycle is cut after it, never
+    counts as converged, and mixes in next to nothing of the new density (0 itself is refused): the total energy that is
+    then reported is the Harris-Foulkes one of the given density, but for MIXED times twice the energy of the change,
+    and the change is what the file holds more, divided by MIXED. With scf_must_converge = .false. the total would hold
+    Hartree and exchange-correlation energies of the new density.
+
+    ``ORBITALS`` is one diagonalisation in fewer waves, in the potential of a given density: a start for the others.
+    Whatever it finds counts as converged, for only then are orbitals written, and the density that the file holds is
+    that of the new orbitals.
+    """
+
+    GROUND_STATE = "ground state"
+    ENERGY = "energy"
+    ORBITALS = "orbitals"
+
+
+ENERGY_LINES = (
     f"  electron_maxstep = 1, conv_thr = 1e-30, mixing_mode = 'plain', mixing_beta = {MIXED:g}",
     "  diago_thr_init = 1e-10, diago_full_acc = .true.",
 )
+ORBITAL_LINES = ("  electron_maxstep = 1, conv_thr = 1e6",)
 
 
 @dataclass(frozen=True)
@@ -57,9 +79,10 @@ def pw_input(
     pseudopotential_files: Mapping[str, str],
     *,
     self_consistency: SelfConsistency,
+    purpose: Purpose = Purpose.GROUND_STATE,
     start_from_file: bool = False,
     start_from_orbitals: bool = False,
-    one_diagonalisation: bool = False,
+    first_threshold: float | None = None,
 ) -> str:
     """Write the input of one self-consistent run; folders are relative to where the program starts.
 
@@ -71,11 +94,13 @@ def pw_input(
         pseudopotentials: Identity for each element; counts the electrons that the convergence is asked for.
         pseudopotential_files: File name for each element, in the folder ``pseudo``.
         self_consistency: Mixing and eigensolver.
+        purpose: What the run is for.
         start_from_file: Start from ``out/rhoscale.save/charge-density.dat``.
         start_from_orbitals: Start from the orbitals of a run whose ``.save`` folder lies there, too.
-        one_diagonalisation: Stop after one accurate diagonalisation in the potential of that density.
+        first_threshold: Accuracy asked of the first diagonalisation of a ground state, Hartree; the program's if None.
     """
     cutoff = settings.cutoff * RYDBERG_PER_HARTREE
+    orbital_cutoff = cutoff * (FEWER_WAVES if purpose is Purpose.ORBITALS else 1)
     electrons = system.electrons(pseudopotentials)
     lines = [
         "&CONTROL",
@@ -83,12 +108,12 @@ def pw_input(
         f"  prefix = '{PREFIX}'",
         "  outdir = './out'",
         "  pseudo_dir = './pseudo'",
-        f"  tprnfor = {'.false.' if one_diagonalisation else '.true.'}",
+        f"  tprnfor = {'.true.' if purpose is Purpose.GROUND_STATE else '.false.'}",
         "  disk_io = 'low'",  # 'nowf' is unknown to 6.x, which then writes nothing at all
         "/",
         "&SYSTEM",
         f"  ibrav = 0, nat = {len(system)}, ntyp = {len(system.elements)}",
-        f"  ecutwfc = {cutoff:.12g}, ecutrho = {DENSITY_CUTOFF_FACTOR * cutoff:.12g}",
+        f"  ecutwfc = {orbital_cutoff:.12g}, ecutrho = {DENSITY_CUTOFF_FACTOR * cutoff:.12g}",
         *_occupation_lines(settings),
         "  nosym = .true.",
         "/",
@@ -97,7 +122,7 @@ def pw_input(
         f"  diago_david_ndim = {self_consistency.davidson_vectors}",
         *(["  startingpot = 'file'"] if start_from_file else []),
         *_starting_orbital_lines(settings, start_from_orbitals),
-        *(ONE_DIAGONALISATION if one_diagonalisation else _cycle_lines(settings, self_consistency, electrons)),
+        *_cycle_lines(purpose, settings, self_consistency, electrons, first_threshold),
         "/",
         "ATOMIC_SPECIES",
         *(f"  {element} 1.0 {pseudopotential_files[element]}" for element in system.elements),
@@ -120,8 +145,18 @@ def _starting_orbital_lines(settings: DFTSettings, from_file: bool) -> list[str]
     return ["  startingwfc = 'random'"] if settings.gamma_only else []
 
 
-def _cycle_lines(settings: DFTSettings, self_consistency: SelfConsistency, electrons: float) -> list[str]:
+def _cycle_lines(
+    purpose: Purpose,
+    settings: DFTSettings,
+    self_consistency: SelfConsistency,
+    electrons: float,
+    first_threshold: float | None,
+) -> Sequence[str]:
+    if purpose is not Purpose.GROUND_STATE:
+        return ENERGY_LINES if purpose is Purpose.ENERGY else ORBITAL_LINES
+    first = [] if first_threshold is None else [f"  diago_thr_init = {first_threshold * RYDBERG_PER_HARTREE:.3e}"]
     return [
+        *first,
         f"  conv_thr = {settings.convergence * RYDBERG_PER_HARTREE * electrons:.6e}",
         f"  electron_maxstep = {settings.max_iterations}",
         f"  mixing_mode = '{self_consistency.mixing_mode}'",

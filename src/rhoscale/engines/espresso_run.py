@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR, MIXED, PREFIX, SelfConsistency, pw_input
+from rhoscale.engines.espresso_input import DENSITY_CUTOFF_FACTOR, MIXED, PREFIX, Purpose, SelfConsistency, pw_input
 from rhoscale.engines.espresso_output import EspressoOutput, read_output
 from rhoscale.engines.interface import DFTSettings, Energies, GroundState
 from rhoscale.engines.process import ProcessUse, run_measured
 from rhoscale.engines.pseudopotentials import PseudopotentialFile
 from rhoscale.engines.response import mean_gap
-from rhoscale.engines.second_order import second_order_energy
+from rhoscale.engines.second_order import nearer_density, second_order_energy
 from rhoscale.errors import EngineError, FormatError
-from rhoscale.formats.espresso import read_charge_density_dat, write_charge_density_dat
+from rhoscale.formats.espresso import espresso_waves, read_charge_density_dat, write_charge_density_dat
+from rhoscale.formats.espresso_orbitals import widen_orbitals
 from rhoscale.refinement import FourierDensity
 from rhoscale.system import PseudopotentialIdentity, System
 
@@ -26,6 +27,7 @@ INPUT_NAME = "pw.in"
 LOG_NAME = "pw.out"
 XML_NAME = "data-file-schema.xml"
 LOG_LINES_SHOWN = 12
+SMALLEST_WITH_FEWER_WAVES = 16  # atoms: smaller cells take seconds, and starting the program twice shows
 NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
 EXIT_NOT_CONVERGED = 2
 ABORT_NOTICE = "MPI_ABORT was invoked"  # Open MPI's words after the program's own last ones
@@ -38,6 +40,25 @@ SPARE_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**26),
 }
+# Accuracy of a first diagonalisation, Hartree, and the estimated error of the energy for each electron that it suits;
+# below that the density in fewer waves is no nearer than the given one. The step of a nearer start leaves these shares.
+LOOSEST_START = 5e-6
+LEFT_WITH_GAP, LEFT_WITHOUT_GAP = 0.2, 0.015
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """Where a run starts.
+
+    Attributes:
+        density: The atoms' if None.
+        orbitals: Folder of an earlier run whose orbitals are taken, beside its density or another.
+        threshold: Accuracy asked of the first diagonalisation, Hartree; the program's if None.
+    """
+
+    density: FourierDensity | None = None
+    orbitals: Path | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,23 +91,45 @@ class EspressoRun:
         return {element: file.identity for element, file in self.pseudopotentials.items()}
 
     def ground_state(self, system: System, initial_density: FourierDensity | None) -> GroundState:
-        """Run to self-consistency and read what it left; see :class:`~rhoscale.engines.interface.Engine`."""
-        state, folder = self.kept_ground_state(system, initial_density)
-        self._clean(folder)
-        return state
+        """Run to self-consistency and read what it left; see :class:`~rhoscale.engines.interface.Engine`.
 
-    def kept_ground_state(
-        self, system: System, initial_density: FourierDensity | None, orbitals: Path | None = None
-    ) -> tuple[GroundState, Path]:
-        """As :meth:`ground_state`, and the run's folder, which stays.
-
-        Args:
-            system: Cell and atoms.
-            initial_density: Density to start from; the atoms' if None.
-            orbitals: Folder of an earlier run whose orbitals it starts from, beside an initial density.
+        With k-points a given density is first made use of in fewer waves (:meth:`_nearer_start`).
         """
-        folder, output, process = self._computed(system, initial_density, orbitals, one_diagonalisation=False)
+        if initial_density is None or self.settings.gamma_only or len(system) < SMALLEST_WITH_FEWER_WAVES:
+            state, folder = self.kept_ground_state(system, RunStart(initial_density))
+            self._clean(folder)
+            return state
+        first, start, use = self._nearer_start(system, self._rescaled(system, initial_density))
+        try:
+            state, folder = self.kept_ground_state(system, start)
+        finally:
+            self._clean(first)
+        self._clean(folder)
+        return replace(
+            state, wall_seconds=state.wall_seconds + use.wall_seconds, cpu_seconds=state.cpu_seconds + use.cpu_seconds
+        )
+
+    def kept_ground_state(self, system: System, start: RunStart) -> tuple[GroundState, Path]:
+        """As :meth:`ground_state` from just this start, and the run's folder, which stays."""
+        folder, output, process = self._computed(system, start, Purpose.GROUND_STATE)
         return self._state(system, folder, output, process), folder
+
+    def _nearer_start(self, system: System, given: FourierDensity) -> tuple[Path, RunStart, ProcessUse]:
+        """Orbitals from one diagonalisation in fewer waves, and the density that their change points to."""
+        folder, output, process = self._computed(system, RunStart(given), Purpose.ORBITALS)
+        files = list(save_folder(folder).glob("wfc*.dat"))  # none of a program built with HDF5
+        waves = espresso_waves(system.cell, DENSITY_CUTOFF_FACTOR * self.settings.cutoff, gamma_only=False)
+        for file in files:
+            widen_orbitals(file, waves, self.settings.cutoff)
+        start = RunStart(given, folder if files else None)
+        if output.residual > LOOSEST_START * output.electrons:
+            new = self._density(folder, output.electrons)
+            change = replace(new, coefficients=new.coefficients - given.coefficients_of(new.millers))
+            gap = mean_gap(output.eigenvalues, output.weights, output.electrons, system.volume)
+            left = (LEFT_WITH_GAP if gap else LEFT_WITHOUT_GAP) * output.residual / output.electrons
+            nearer = nearer_density(given, change, output.electrons, gap)
+            start = replace(start, density=nearer, threshold=min(LOOSEST_START, left))
+        return folder, start, process
 
     def earlier_ground_state(self, system: System, folder: Path) -> GroundState:
         """Read again what a finished run of this system left in its folder."""
@@ -123,7 +166,7 @@ class EspressoRun:
     def energies_from_density(self, system: System, density: FourierDensity) -> Energies:
         """Diagonalise once in the potential of a density; see :class:`~rhoscale.engines.interface.Engine`."""
         given = self._rescaled(system, density)
-        folder, output, process = self._computed(system, given, None, one_diagonalisation=True)
+        folder, output, process = self._computed(system, RunStart(given), Purpose.ENERGY)
         change = self._change(folder, given, output.electrons)
         self._clean(folder)
         gap = mean_gap(output.eigenvalues, output.weights, output.electrons, system.volume)
@@ -152,13 +195,11 @@ class EspressoRun:
         mixed = self._density(folder, electrons)
         return replace(mixed, coefficients=(mixed.coefficients - given.coefficients_of(mixed.millers)) / MIXED)
 
-    def _computed(
-        self, system: System, density: FourierDensity | None, orbitals: Path | None, *, one_diagonalisation: bool
-    ) -> tuple[Path, EspressoOutput, ProcessUse]:
+    def _computed(self, system: System, start: RunStart, purpose: Purpose) -> tuple[Path, EspressoOutput, ProcessUse]:
         electrons = system.electrons(self.identities)
-        folder = self._prepared_folder(system, density, orbitals, one_diagonalisation=one_diagonalisation)
-        process = self._start(folder)
-        self._check_end(folder, process, one_diagonalisation=one_diagonalisation)
+        folder = self._prepared_folder(system, start, purpose)
+        process = self._run_in(folder)
+        self._check_end(folder, process, purpose)
         try:
             output = read_output(save_folder(folder) / XML_NAME)
         except FormatError as error:
@@ -171,9 +212,7 @@ class EspressoRun:
             raise self._failure(f"computed {output.system.formula} instead of {system.formula}", folder)
         return folder, output, process
 
-    def _prepared_folder(
-        self, system: System, density: FourierDensity | None, orbitals: Path | None, *, one_diagonalisation: bool
-    ) -> Path:
+    def _prepared_folder(self, system: System, start: RunStart, purpose: Purpose) -> Path:
         try:
             if self.scratch is not None:
                 self.scratch.mkdir(parents=True, exist_ok=True)
@@ -185,21 +224,22 @@ class EspressoRun:
                 self.identities,
                 files,
                 self_consistency=self.self_consistency,
-                start_from_file=density is not None,
-                start_from_orbitals=orbitals is not None,
-                one_diagonalisation=one_diagonalisation,
+                purpose=purpose,
+                start_from_file=start.density is not None,
+                start_from_orbitals=start.orbitals is not None,
+                first_threshold=start.threshold,
             )
             (folder / INPUT_NAME).write_text(text)
-            if density is not None:
+            if start.density is not None:
                 save_folder(folder).mkdir(parents=True)
                 write_charge_density_dat(
                     save_folder(folder) / "charge-density.dat",
-                    density,
+                    start.density,
                     cutoff=DENSITY_CUTOFF_FACTOR * self.settings.cutoff,
                     gamma_only=self.settings.gamma_only,
                 )
-            if orbitals is not None:
-                _copy_orbitals(save_folder(orbitals), save_folder(folder))
+            if start.orbitals is not None:
+                _copy_orbitals(save_folder(start.orbitals), save_folder(folder))
         except OSError as error:
             raise EngineError(
                 f"{self.name}: the scratch folder under {self.scratch or tempfile.gettempdir()} cannot be written "
@@ -220,7 +260,7 @@ class EspressoRun:
         if not self.keep_files:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _start(self, folder: Path) -> ProcessUse:
+    def _run_in(self, folder: Path) -> ProcessUse:
         threads = str(self.threads)
         own = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
         environment = {**SPARE_MEMORY, **os.environ, **own, **NO_DAEMON}
@@ -233,12 +273,12 @@ class EspressoRun:
                 f"expected Quantum ESPRESSO's pw.x; install it (Debian: quantum-espresso) or give its path"
             ) from error
 
-    def _check_end(self, folder: Path, process: ProcessUse, *, one_diagonalisation: bool) -> None:
+    def _check_end(self, folder: Path, process: ProcessUse, purpose: Purpose) -> None:
         if process.returncode < 0:
             raise self._failure(f"was killed by signal {_signal_name(-process.returncode)}", folder)
-        if not one_diagonalisation and NOT_CONVERGED in (folder / LOG_NAME).read_text(errors="replace"):
+        if purpose is not Purpose.ENERGY and NOT_CONVERGED in (folder / LOG_NAME).read_text(errors="replace"):
             raise self._failure("did not reach self-consistency", folder)
-        if process.returncode not in ((0, EXIT_NOT_CONVERGED) if one_diagonalisation else (0,)):
+        if process.returncode not in ((0, EXIT_NOT_CONVERGED) if purpose is Purpose.ENERGY else (0,)):
             raise self._failure(f"ended with exit code {process.returncode}", folder)
 
     def _failure(self, what: str, folder: Path) -> EngineError:

@@ -110,7 +110,7 @@ class GroundState:
         weights: Of the k-points; sum 1.
         forces: [n, 3], Hartree per Bohr.
         settings: What was asked.
-        iterations: Self-consistent cycles used.
+        iterations: Self-consistent cycles used, in all waves.
         wall_seconds: Elapsed time of the run.
         cpu_seconds: Processor time of the run, all threads.
         engine: Name and version of the program.
@@ -220,6 +220,10 @@ class Engine(Protocol):
 
     def ground_state(self, system: System, *, initial_density: FourierDensity | None = None) -> GroundState:
         """Compute the self-consistent ground state.
+
+        Args:
+            system: Cell and atoms.
+            initial_density: Where to start, the atoms if None: it changes what the run costs, not what it finds.
 
         Raises:
             EngineError: The program is missing, crashed, was killed or did not converge.

@@ -73,6 +73,31 @@ def energy_difference(
     return volume * float(np.sum(bare * (2 * gradient - curvature)))  # both halves
 
 
+def nearer_density(
+    given: FourierDensity, residual: FourierDensity, electrons: float, gap: float = 0.0
+) -> FourierDensity:
+    """Estimate the self-consistent density,
+
+        rho_G + R_G / (1 - chi_0(G) K_G),    0 < G < 2 k_F,
+
+    with k_F the Fermi wave number of the gas. Shorter waves, which hardly answer and of which R has more noise, stay as
+    they are given.
+
+    Args:
+        given: rho.
+        residual: R: density of the orbitals less the density whose potential they move in.
+        electrons: In the cell.
+        gap: Of its levels, Hartree.
+    """
+    volume, waves, moving = _moving(residual)
+    bare = bare_interaction(waves, electrons / volume)
+    response = density_response(waves, electrons / volume, gap)
+    longest = waves < 2 * (3 * np.pi**2 * electrons / volume) ** (1 / 3)
+    coefficients = given.coefficients_of(residual.millers)
+    coefficients[moving] += np.where(longest, residual.coefficients[moving] / (1 - response * bare), 0.0)
+    return replace(residual, coefficients=coefficients)
+
+
 def energy_of_error(error: FourierDensity, electrons: float) -> float:
     """Estimate the Harris-Foulkes energy of a density less the self-consistent one, from the density's error alone,
 

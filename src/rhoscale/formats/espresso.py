@@ -50,15 +50,15 @@ def read_charge_density_dat(path: str | Path) -> ChargeDensityFile:
     if not file.is_file():
         raise FormatError(f"no file {file}; expected charge-density.dat of Quantum ESPRESSO; check the path")
     with file.open("rb") as stream:
-        gamma_only, n_waves, n_spin = struct.unpack("<3i", _read_record(stream, file, "header", 12))
+        gamma_only, n_waves, n_spin = struct.unpack("<3i", read_record(stream, file, "header", 12))
         if n_waves < 1 or n_spin not in (1, 2, 4):
             raise FormatError(
                 f"{file} announces {n_waves} waves and {n_spin} spin components; expected at least one wave and 1, 2 "
                 f"or 4 components; give a charge-density.dat written by Quantum ESPRESSO 6.1 or later"
             )
-        reciprocal = np.frombuffer(_read_record(stream, file, "reciprocal vectors", 72), dtype="<f8").reshape(3, 3)
-        millers = np.frombuffer(_read_record(stream, file, "Miller indices", 12 * n_waves), dtype="<i4").reshape(-1, 3)
-        values = np.frombuffer(_read_record(stream, file, "coefficients", 16 * n_waves), dtype="<c16")
+        reciprocal = np.frombuffer(read_record(stream, file, "reciprocal vectors", 72), dtype="<f8").reshape(3, 3)
+        millers = np.frombuffer(read_record(stream, file, "Miller indices", 12 * n_waves), dtype="<i4").reshape(-1, 3)
+        values = np.frombuffer(read_record(stream, file, "coefficients", 16 * n_waves), dtype="<c16")
     return charge_density_file(file, reciprocal, millers, values, gamma_only=bool(gamma_only), spin_components=n_spin)
 
 
@@ -124,10 +124,10 @@ def write_charge_density_dat(
         )
     reciprocal = 2 * np.pi * np.linalg.inv(density.cell).T
     with whole_file(path, force=force) as file:
-        _write_record(file, struct.pack("<3i", int(gamma_only), len(millers), 1))
-        _write_record(file, reciprocal.astype("<f8").tobytes())
-        _write_record(file, millers.astype("<i4").tobytes())
-        _write_record(file, coefficients_at(density, millers).astype("<c16").tobytes())
+        write_record(file, struct.pack("<3i", int(gamma_only), len(millers), 1))
+        write_record(file, reciprocal.astype("<f8").tobytes())
+        write_record(file, millers.astype("<i4").tobytes())
+        write_record(file, coefficients_at(density, millers).astype("<c16").tobytes())
 
 
 def espresso_waves(
@@ -218,7 +218,12 @@ def coefficients_at(density: FourierDensity, millers: NDArray[np.integer]) -> ND
     return values
 
 
-def _read_record(stream: BinaryIO, file: Path, name: str, expected: int) -> bytes:
+def read_record(stream: BinaryIO, file: Path, name: str, expected: int) -> bytes:
+    """The next Fortran record of a file, which must have so many bytes.
+
+    Raises:
+        FormatError: It has another length, or the file ends.
+    """
     marker = stream.read(4)
     length = struct.unpack("<i", marker)[0] if len(marker) == 4 else None
     if length is None:
@@ -226,7 +231,7 @@ def _read_record(stream: BinaryIO, file: Path, name: str, expected: int) -> byte
     if length != expected:
         raise FormatError(
             f"{file}: the record of {name} has length {length}; expected {expected} bytes; "
-            f"give a little-endian charge-density.dat written by Quantum ESPRESSO 6.1 or later"
+            f"give a little-endian {file.name} written by Quantum ESPRESSO 6.1 or later"
         )
     data = stream.read(length + 4)
     if len(data) != length + 4:
@@ -237,6 +242,7 @@ def _read_record(stream: BinaryIO, file: Path, name: str, expected: int) -> byte
     return data[:length]
 
 
-def _write_record(file: BinaryIO, data: bytes) -> None:
+def write_record(file: BinaryIO, data: bytes) -> None:
+    """Write a Fortran record: its length before and after it."""
     marker = struct.pack("<i", len(data))
     file.write(marker + data + marker)
