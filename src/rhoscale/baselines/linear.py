@@ -240,7 +240,9 @@ def fit_linear(
         )
     equations = NormalEquations.stream(batches)
     every = ridge_path(equations, sorted(strengths))
-    candidates = [b for b in every if equations.rounding(b) <= most_rounding] or every[-1:]
+    candidates = every
+    if most_rounding < np.inf:
+        candidates = [b for b in every if equations.rounding(b) <= most_rounding] or every[-1:]
     if validation is None:
         return candidates[0]
     held_out = NormalEquations.stream(validation, equations.reference)
