@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rhoscale.datasets.store import SnapshotStore
-from rhoscale.engines.response import bare_interaction, density_response
+from rhoscale.engines.response import dielectric_function
 from rhoscale.engines.second_order import LOCAL_FIELDS, second_order_energy
 from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.energy_fields import ModelFields
@@ -55,8 +55,7 @@ def main() -> None:
         answer = -np.real(found.change.coefficients_of(millers) * np.conj(error))
         density, electrons = snapshot.electrons / snapshot.system.volume, snapshot.electrons
         print(f"{record.task}: gap {found.gap:.3f} Ha; wave numbers, crystal, gas, gas with the gap")
-        bare = bare_interaction(waves, density)
-        gases = [1 - density_response(waves, density, gap) * bare for gap in (0.0, found.gap)]
+        gases = [dielectric_function(waves, density, gap) for gap in (0.0, found.gap)]
         for low, high in itertools.pairwise(SHELLS):
             shell = (waves > low) & (waves <= high)
             weights = np.abs(error[shell]) ** 2

@@ -15,7 +15,7 @@ from rhoscale.engines.available import find_engines
 from rhoscale.engines.interface import DFTSettings, GroundState
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import DatasetError, ModelError
-from rhoscale.recipes import energy_settings
+from rhoscale.recipes import energy_settings, ground_state_runs
 from rhoscale.recipes.energy_settings import EnergyOptions
 from rhoscale.recipes.ground_state_runs import GroundStateRun
 from rhoscale.recipes.study_start import CellStarts, StartStudy, own_settings, study_starts
@@ -101,6 +101,10 @@ def test_finished_runs_are_kept_and_a_killed_study_goes_on(
     again = record(monkeypatch)
     assert study_starts(str(toy_model), store, tmp_path / "out", TOY) == study  # times among it: they are kept too
     assert not again
+    monkeypatch.setattr(ground_state_runs, "GIVEN", "another way to use a density")
+    study_starts(str(toy_model), store, tmp_path / "out", TOY)
+    assert len(again) == 4  # predictions and labels; starts from atoms are the same
+    assert None not in again
 
 
 def test_the_settings_are_those_of_the_label(tmp_path: Path) -> None:

@@ -36,8 +36,12 @@ def screened_interaction(waves: FloatArray, density: float, gap: float = 0.0) ->
         density: Of the gas, electrons per Bohr^3.
         gap: Hartree.
     """
-    bare = bare_interaction(waves, density)
-    return np.asarray(bare / (1 - density_response(waves, density, gap) * bare))
+    return np.asarray(bare_interaction(waves, density) / dielectric_function(waves, density, gap))
+
+
+def dielectric_function(waves: FloatArray, density: float, gap: float = 0.0) -> FloatArray:
+    """1 - chi_0 K at wave numbers [n], 1/Bohr; arguments as for :func:`screened_interaction`."""
+    return np.asarray(1 - density_response(waves, density, gap) * bare_interaction(waves, density))
 
 
 def density_response(waves: FloatArray, density: float, gap: float = 0.0) -> FloatArray:

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoscale.engines.response import bare_interaction, density_response, screened_interaction
+from rhoscale.engines.response import bare_interaction, dielectric_function, screened_interaction
 from rhoscale.refinement import FourierDensity, kinetic_energies
 
 FloatArray = NDArray[np.float64]
@@ -69,7 +69,7 @@ def energy_difference(
     bare = bare_interaction(waves, electrons / volume)
     d = displacement.coefficients[moving]
     gradient = np.real(np.conj(residual.coefficients_of(displacement.millers[moving])) * d)
-    curvature = (1 - density_response(waves, electrons / volume, gap) * bare) * np.abs(d) ** 2
+    curvature = dielectric_function(waves, electrons / volume, gap) * np.abs(d) ** 2
     return volume * float(np.sum(bare * (2 * gradient - curvature)))  # both halves
 
 
@@ -88,13 +88,15 @@ def nearer_density(
         residual: R: density of the orbitals less the density whose potential they move in.
         electrons: In the cell.
         gap: Of its levels, Hartree.
+
+    Returns:
+        Electrons per Bohr^3, at the waves of ``residual``.
     """
     volume, waves, moving = _moving(residual)
-    bare = bare_interaction(waves, electrons / volume)
-    response = density_response(waves, electrons / volume, gap)
+    step = residual.coefficients[moving] / dielectric_function(waves, electrons / volume, gap)
     longest = waves < 2 * (3 * np.pi**2 * electrons / volume) ** (1 / 3)
     coefficients = given.coefficients_of(residual.millers)
-    coefficients[moving] += np.where(longest, residual.coefficients[moving] / (1 - response * bare), 0.0)
+    coefficients[moving] += np.where(longest, step, 0.0)
     return replace(residual, coefficients=coefficients)
 
 

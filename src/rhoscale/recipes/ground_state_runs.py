@@ -17,6 +17,7 @@ from rhoscale.system import System
 
 FORMAT = "rhoscale-ground-state-1"
 NAME_LENGTH = 20
+GIVEN = "fewer waves first"  # what engines do with a given density; runs of before have other names
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class GroundStateRuns:
 
     def _path(self, engine: Engine, system: System, start: Start) -> Path:
         digest = hashlib.sha256(system.content_hash().encode())
-        digest.update(json.dumps([start.identity, *_physics(engine.settings)]).encode())
+        how = [] if start.name == ATOMIC.name else [GIVEN]
+        digest.update(json.dumps([start.identity, *how, *_physics(engine.settings)]).encode())
         for element in system.elements:
             digest.update(engine.pseudopotentials[element].sha256.encode())
         return self.folder / f"{start.name}-{digest.hexdigest()[:NAME_LENGTH]}.json"
