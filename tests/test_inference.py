@@ -16,11 +16,20 @@ from rhoscale.models import DenseNet, MeanField, Scaling, TrainedModel
 from rhoscale.models.dense_network import ACTIVATIONS, affine
 from rhoscale.models.inference import Predictor, has_bfloat16, predictor
 from rhoscale.models.inference.activations import CODES, activate, activate_with_slope
+from rhoscale.models.inference.packing import RANK
 from rhoscale.models.inference.product import (
+    FOLD,
+    LANES,
     NARROW,
+    ROWS,
+    WIDE,
+    fold,
     multiply,
     multiply_avx2,
     multiply_avx512,
+    multiply_folded,
+    multiply_folded_avx2,
+    multiply_folded_avx512,
     pack,
     padded,
     to_bfloat16,
@@ -82,11 +91,48 @@ def test_blocks_for_other_registers_give_the_same_bits(inner: int, columns: int,
     np.testing.assert_array_equal(found[0], found[1])
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    inner=st.integers(1, 90),
+    columns=st.integers(1, LANES // FOLD),
+    points=st.integers(1, 40),
+    low=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_parts_of_a_folded_product_add_up_to_it(inner: int, columns: int, points: int, low: bool, seed: int) -> None:
+    low = low and has_bfloat16()
+    rng = np.random.default_rng(seed)
+    w = rng.normal(size=(inner, columns)).astype(np.float32)
+    beside = np.full((padded(points, NARROW) + 1, padded(inner, ROWS)), np.nan, dtype=np.float32)
+    rows = beside[:-1]  # nothing is read of what follows
+    rows[:] = 0
+    rows[:points, :inner] = rng.normal(size=(points, inner))
+    given_rows = to_bfloat16(beside)[:-1] if low else rows
+    kernels = [(multiply_folded, REGISTERS)]
+    kernels += [] if low else [(multiply_folded_avx2, AVX2), (multiply_folded_avx512, AVX512)]
+    found = []
+    for kernel, kind in kernels:
+        folded = [(fold(matrix, bfloat16=low), np.zeros(1)) for matrix in (np.ones((3, 5)), w)]
+        matrices = pack(folded, bfloat16=low, lengths=[ROWS, rows.shape[1]], registers=kind)
+        out = np.full((len(rows), LANES), np.nan, dtype=np.float32)
+        kernel(given_rows.reshape(-1), 0, points, matrices, 1, out.reshape(-1))
+        assert not np.isnan(out[: padded(points, WIDE)]).any()
+        found.append(out[:points])
+    a, b = (from_bfloat16(to_bfloat16(x)) if low else x for x in (rows, w))
+    expected = a[:points, :inner].astype(np.float64) @ b
+    assert np.abs(expected).max() > 0
+    sums = found[0].reshape(points, -1, FOLD).sum(axis=2)
+    np.testing.assert_allclose(sums[:, :columns], expected, atol=1e-5 * inner**0.5)
+    assert (sums[:, columns:] == 0).all()
+    assert all((other == found[0]).all() for other in found[1:])
+
+
 def test_blocks_are_chosen_by_the_registers_of_the_processor() -> None:
     assert registers({"avx2": True, "fma": True}) == AVX2
     assert registers({"avx2": True, "avx512f": True, "avx512bf16": False}) == AVX512
     assert registers({"avx512f": False}) == registers({}) == AVX2
     assert multiply is (multiply_avx512 if REGISTERS == AVX512 else multiply_avx2)
+    assert multiply_folded is (multiply_folded_avx512 if REGISTERS == AVX512 else multiply_folded_avx2)
     assert REGISTERS == AVX512 or not has_bfloat16()
 
 
@@ -180,9 +226,22 @@ SHAPES = [
 ]
 
 
+def of_rank(posterior: MeanField, rank: int) -> MeanField:
+    """The same posterior with variances of every matrix that so many products of a row and a column add up to."""
+    rng = np.random.default_rng(rank)
+    spread = dict(posterior.log_deviations)
+    for name, value in posterior.log_deviations.items():
+        if value.ndim == 2:
+            rows, columns = (rng.uniform(0.1, 1, (n, rank)) for n in value.shape)
+            mean = float(torch.exp(2 * value).mean())
+            spread[name] = torch.from_numpy(0.5 * np.log(mean * rows @ columns.T)).float()
+    return MeanField(posterior.means, spread)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_kernel_is_the_network_and_its_first_order_spread(shape: dict) -> None:
     network, posterior, scaling, features = random_network(3, **shape)
+    posterior = of_rank(posterior, RANK)
     fast = Predictor.of(network, posterior, scaling, bfloat16=False)
     found = fast.uncertainty(features)
     x = scaling.features(torch.from_numpy(features))
@@ -247,6 +306,11 @@ def test_a_points_bits_depend_on_nothing_but_its_features(bfloat16: bool) -> Non
         pieces = np.concatenate([getattr(part, name) for part in parts])
         np.testing.assert_array_equal(pieces, getattr(whole, name)[order])
     assert np.unique(whole.epistemic).size > 70
+    features[0] = np.nan
+    beside = fast.uncertainty(features)
+    for name in ("mean", "aleatoric", "epistemic"):
+        assert np.isnan(getattr(beside, name)[0])
+        np.testing.assert_array_equal(getattr(beside, name)[1:], getattr(whole, name)[1:])
 
 
 def test_bfloat16_is_taken_for_small_residuals_alone(monkeypatch: pytest.MonkeyPatch) -> None:

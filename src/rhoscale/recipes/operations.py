@@ -6,7 +6,8 @@ import numpy as np
 
 from rhoscale.descriptors import Smooth
 from rhoscale.models import DenseNet
-from rhoscale.models.inference.packing import RANK
+from rhoscale.models.inference.packing import RANK, leverage_panels
+from rhoscale.models.inference.product import FOLD
 from rhoscale.uncertainty.leverage import Leverage
 
 # descriptors/smooth/radial.py, kernel.py, surroundings.py
@@ -60,13 +61,16 @@ def network_products(network: DenseNet) -> float:
 def spread_products(network: DenseNet) -> float:
     """Further products of the spread: factors of the variances forward, transposed weights backward."""
     width, hidden = network.width, network.hidden_layers
-    factors = RANK * (network.inputs + width * hidden + width * hidden)
+    factors = RANK * (network.inputs + width * hidden + FOLD * width * hidden)
     return 2.0 * (factors + (hidden - 1) * width**2)
 
 
 def leverage_products(leverage: Leverage | None) -> float:
     """Operations of the whitening of the features, where deviations take their leverage into account."""
-    return 0.0 if leverage is None else 2.0 * leverage.whitening.size
+    if leverage is None:
+        return 0.0
+    features, directions = leverage.whitening.shape
+    return 2.0 * sum((features - part.start) * (part.stop - part.start) for part in leverage_panels(directions))
 
 
 def network_elementwise(network: DenseNet) -> float:

@@ -9,7 +9,8 @@ the gradient g_i = d rho / d z_i at the mean weights,
 since d rho / d W_ij = g_i u_j; c_t are the coefficients of the skip connections. It is the delta method for the
 posterior (D. J. C. MacKay, Neural Computation 4, 448, 1992); draws of the weights converge to it where the network is
 linear over the posterior's width. S is sharply dominated by few products of a row and a column, so sum_j S_ij u_j^2 is
-taken from its leading singular vectors at a third of the price.
+taken from its leading singular vectors at a third of the price: those of S_ij over its mean in row i, for where a
+weight's variance comes from data it is large where g_i^2 is small, and every node's share of the sum counts alike.
 """
 
 from __future__ import annotations
@@ -64,12 +65,14 @@ def linearised_variance(
 
 
 def variance_factors(variances: FloatArray, rank: int) -> tuple[FloatArray, FloatArray]:
-    """Factors [j, r] and [r, i] whose product is nearest to the transposed variances [i, j]; exact for small ones.
+    """Factors [j, r] and [r, i] whose product is nearest to the transposed variances [i, j], each over its row's mean.
 
-    C. Eckart and G. Young, Psychometrika 1, 211 (1936).
+    C. Eckart and G. Young, Psychometrika 1, 211 (1936). Exact for small ones.
     """
-    transposed = torch.from_numpy(np.asarray(variances, dtype=np.float64).T.copy())
+    means = np.asarray(variances, dtype=np.float64).mean(axis=1)
+    shares = variances / np.where(means > 0, means, 1)[:, None]
+    transposed = torch.from_numpy(np.asarray(shares, dtype=np.float64).T.copy())
     # PyTorch's, because NumPy's decomposition wakes threads of its own, which costs tiles side by side 0.3 s each
     left, values, right = (t.numpy() for t in torch.linalg.svd(transposed, full_matrices=False))
     root = np.sqrt(values[:rank])
-    return left[:, :rank] * root, root[:, None] * right[:rank]
+    return left[:, :rank] * root, root[:, None] * right[:rank] * means

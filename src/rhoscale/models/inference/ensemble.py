@@ -43,7 +43,7 @@ def evaluate_members(features, networks, numbers, whitening, results):  # type: 
     share = _f(1.0 / len(networks))
     for start in range(0, len(features), BLOCK):
         count = min(BLOCK, len(features) - start)
-        standardise(features, start, count, networks[0], standardised)
+        standardise(features, start, count, networks[0], standardised, None)
         write_leverage(standardised, start, count, networks[0], numbers, whitening, chosen, whitened, results)
         results[start : start + count, :3] = _f(0.0)
         for m in range(len(networks)):

@@ -15,12 +15,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rhoscale.models.inference.activations import activate, activate_with_slope
-from rhoscale.models.inference.product import LANES, Matrices, multiply, put
+from rhoscale.models.inference.product import LANES, Matrices, multiply, multiply_folded
+from rhoscale.models.inference.vectors import (
+    dot,
+    put,
+    put_squares,
+    put_standardised,
+    put_vector,
+    weighted_squares,
+)
 
 BLOCK = 48  # points, a multiple of NARROW: what they need stays in the second-level cache
 
 _options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
-_sums: dict[str, Any] = {**_options, "fastmath": {"contract", "nsz", "reassoc"}}
 _f = np.float32
 _u = np.uint64  # an index that cannot be negative: the compiler sees neighbours as neighbours
 
@@ -32,7 +39,7 @@ class Network(NamedTuple):
     layer l is the sum of values times coefficients; the last row belongs to the output layer.
 
     Attributes:
-        centre: Mean of each feature, padded with zeros to an even number.
+        centre: Mean of each feature, padded with zeros.
         factor: One over its deviation, padded with zeros.
         code: Of the activation.
         layers: Hidden layers, then the output layer.
@@ -56,8 +63,8 @@ class Spread(NamedTuple):
     """Posterior variances of a packed network.
 
     Attributes:
-        first: First factors of the weight variances of every layer, the output's density alone.
-        second: Second factors for the hidden layers; their starts are the bias variances.
+        first: First factors of the weight variances of every layer, the output's density alone; folded.
+        second: Second factors for the hidden layers, a row for each folded part; their starts are the bias variances.
         back: Transposed weights of the hidden layers but the first.
         density: The output layer's weights of the density [width].
         coefficients: Variances of the skip coefficients [hidden + 1, most].
@@ -82,7 +89,7 @@ def evaluate(features, network, results):  # type: ignore[no-untyped-def]
     inputs, z, values = make_tables(network)
     for start in range(0, len(features), BLOCK):
         count = min(BLOCK, len(features) - start)
-        standardise(features, start, count, network, inputs)
+        standardise(features, start, count, network, inputs, None)
         forward(inputs, count, network, values, z, inputs)
         _write(z, start, count, results)
 
@@ -106,10 +113,12 @@ def forward(standardised, count, network, values, z, inputs):  # type: ignore[no
     multiply(standardised, 0, count, network.layers, 0, z)
     activate(network.code, z, size, values, 0)
     for l in range(1, hidden):
-        _mix(l, network, values, size, z, inputs)
+        _mix(l, network, values, size, z)
+        _round(z, size, inputs, 0)
         multiply(inputs, 0, count, network.layers, l, z)
         activate(network.code, z, size, values, l * BLOCK * width)
-    _mix(hidden, network, values, size, z, inputs)
+    _mix(hidden, network, values, size, z)
+    _round(z, size, inputs, 0)
     multiply(inputs, 0, count, network.layers, hidden, z)
 
 
@@ -128,21 +137,23 @@ def evaluate_with_spread(features, network, spread, results):  # type: ignore[no
     for start in range(0, len(features), BLOCK):
         count = min(BLOCK, len(features) - start)
         size = count * width
-        _standardise_with_squares(features, start, count, network, inputs, squares)
+        standardise(features, start, count, network, inputs, squares)
         write_leverage(inputs, start, count, network, spread.chosen, spread.whitening, chosen, whitened, results)
         for l in range(hidden):
             if l > 0:
-                _mix_with_squares(l, network, values, size, z, inputs, squares)
+                _mix(l, network, values, size, z)
+                _round_with_squares(z, size, inputs, squares)
             multiply(inputs, 0, count, network.layers, l, z)
             activate_with_slope(network.code, z, size, values, slopes, l * BLOCK * width)
-            multiply(squares, 0, count, spread.first, l, few)
+            multiply_folded(squares, 0, count, spread.first, l, few)
             _round(few, count * LANES, projected, l * BLOCK * LANES)
-        _mix_with_squares(hidden, network, values, size, z, inputs, squares)
+        _mix(hidden, network, values, size, z)
+        _round_with_squares(z, size, inputs, squares)
         multiply(inputs, 0, count, network.layers, hidden, z)
         _write(z, start, count, results)
-        multiply(squares, 0, count, spread.first, hidden, few)
+        multiply_folded(squares, 0, count, spread.first, hidden, few)
         for p in range(count):
-            results[start + p, 2] = few[p * LANES]
+            results[start + p, 2] = few[p * LANES] + few[p * LANES + 1]
         _backward(start, count, network, spread, values, slopes, projected, gradients, variances, inputs, z, results)
 
 
@@ -162,7 +173,7 @@ def _backward(  # type: ignore[no-untyped-def]
             z[i] = gradients[_u(at) + i] * slopes[_u(at) + i]
         multiply(projected, l * BLOCK * LANES, count, spread.second, l, variances)
         for p in range(count):
-            results[start + p, 2] += _weighted_squares(z, variances, p * width, width)
+            results[start + p, 2] += weighted_squares(z, variances, p * width, width)
         if l > 0:
             _round(z, size, inputs, 0)
             multiply(inputs, 0, count, spread.back, l - 1, z)
@@ -172,36 +183,33 @@ def _backward(  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True, **_options)
-def standardise(features, start, count, network, inputs):  # type: ignore[no-untyped-def]
-    inner, size = len(network.centre), features.shape[1]
-    rows = features.reshape(-1)
+def standardise(features, start, count, network, inputs, squares):  # type: ignore[no-untyped-def]
+    """Write standardised features to rows of ``inputs``, padded with zeros, and their squares if asked."""
+    inner, size, centre, factor = len(network.centre), features.shape[1], network.centre, network.factor
+    rows, last = features.reshape(-1), size - LANES
     for p in range(count):
-        for k in range(_u(size)):
-            x = (rows[_u((start + p) * size) + k] - network.centre[k]) * network.factor[k]
-            put(inputs, _u(p * inner) + k, x)
-        for k in range(size, inner):
-            put(inputs, _u(p * inner + k), _f(0))
-
-
-@njit(forceinline=True, **_options)
-def _standardise_with_squares(features, start, count, network, inputs, squares):  # type: ignore[no-untyped-def]
-    inner, size = len(network.centre), features.shape[1]
-    rows = features.reshape(-1)
-    for p in range(count):
-        for k in range(_u(size)):
-            x = (rows[_u((start + p) * size) + k] - network.centre[k]) * network.factor[k]
-            put(inputs, _u(p * inner) + k, x)
-            put(squares, _u(p * inner) + k, x * x)
-        for k in range(size, inner):
-            put(inputs, _u(p * inner + k), _f(0))
-            put(squares, _u(p * inner + k), _f(0))
+        row, at = (start + p) * size, p * inner
+        for k in range(0, last, LANES):
+            put_standardised(inputs, squares, at + k, rows, row + k, centre, factor, k)
+        if last >= 0:  # overlaps the one before
+            put_standardised(inputs, squares, at + last, rows, row + last, centre, factor, last)
+        else:
+            for k in range(size):
+                x = (rows[row + k] - centre[k]) * factor[k]
+                put(inputs, at + k, x)
+                if squares is not None:
+                    put(squares, at + k, x * x)
+        for k in range(size, inner):  # what layers after the first left there
+            put(inputs, at + k, _f(0))
+            if squares is not None:
+                put(squares, at + k, _f(0))
 
 
 @njit(**_options)
 def make_leverage_tables(network, whitening):  # type: ignore[no-untyped-def]
-    """The features that the leverage of a block of points is made of, and what they become."""
+    """The features that the leverage of a block of points is made of, and what a panel makes of them."""
     return (
-        np.zeros(BLOCK * whitening.inner[0], dtype=network.layers.weights.dtype),
+        np.zeros(BLOCK * whitening.lengths[0], dtype=network.layers.weights.dtype),
         np.empty(BLOCK * whitening.columns[0], dtype=np.float32),
     )
 
@@ -209,48 +217,27 @@ def make_leverage_tables(network, whitening):  # type: ignore[no-untyped-def]
 @njit(forceinline=True, **_options)
 def write_leverage(inputs, start, count, network, numbers, whitening, chosen, whitened, results):  # type: ignore[no-untyped-def]
     """Write the leverage of standardised features to the last of four results; what pads the rows stays zero."""
-    inner, size, directions = len(network.centre), whitening.inner[0], whitening.columns[0]
+    inner, size, begin = len(network.centre), whitening.lengths[0], 0
     for p in range(count):
+        results[start + p, 3] = _f(0)
         for k in range(len(numbers)):
             chosen[_u(p * size + k)] = inputs[_u(p * inner + numbers[k])]
-    multiply(chosen, 0, count, whitening, 0, whitened)
-    for p in range(count):
-        results[start + p, 3] = _dot(whitened, p * directions, whitened, p * directions, directions)
+    for m in range(len(whitening.inner)):
+        columns = whitening.columns[m]
+        multiply(chosen, begin, count, whitening, m, whitened)
+        begin += columns
+        for p in range(count):
+            results[start + p, 3] += dot(whitened, p * columns, whitened, p * columns, columns)
 
 
 @njit(forceinline=True, **_options)
-def _mix(layer, network, values, size, total, inputs):  # type: ignore[no-untyped-def]
+def _mix(layer, network, values, size, total):  # type: ignore[no-untyped-def]
     """Sum the values that a layer reads; keep the sum where later layers read it too."""
-    at, factor = _mix_but_last(layer, network, values, size, total)
-    for i in range(_u(size)):
-        total[i] += factor * values[_u(at) + i]
-        put(inputs, i, total[i])
-    _keep(layer, network, total, size, values)
-
-
-@njit(forceinline=True, **_options)
-def _mix_with_squares(layer, network, values, size, total, inputs, squares):  # type: ignore[no-untyped-def]
-    at, factor = _mix_but_last(layer, network, values, size, total)
-    for i in range(_u(size)):
-        total[i] += factor * values[_u(at) + i]
-        put(inputs, i, total[i])
-        put(squares, i, total[i] * total[i])
-    _keep(layer, network, total, size, values)
-
-
-@njit(forceinline=True, **_options)
-def _mix_but_last(layer, network, values, size, total):  # type: ignore[no-untyped-def]
-    """Sum all values but the last; return where that begins, and its coefficient."""
     stride = BLOCK * network.layers.columns[0]
-    last = network.terms[layer] - 1
-    if last > 0:
-        _scale(network.coefficients[layer, 0], values, network.sources[layer, 0] * stride, size, total, 0)
-    else:
-        for i in range(_u(size)):
-            total[i] = _f(0)
-    for t in range(1, last):
+    _scale(network.coefficients[layer, 0], values, network.sources[layer, 0] * stride, size, total, 0)
+    for t in range(1, network.terms[layer]):
         _add_scaled(network.coefficients[layer, t], values, network.sources[layer, t] * stride, size, total, 0)
-    return network.sources[layer, last] * stride, network.coefficients[layer, last]
+    _keep(layer, network, total, size, values)
 
 
 @njit(forceinline=True, **_options)
@@ -271,14 +258,21 @@ def _distribute(layer, start, count, network, spread, values, gradients, g, resu
             _add_scaled(factor, g, 0, count * width, gradients, at)
         if spread.coefficients[layer, t] > 0:
             for p in range(count):
-                slope = _dot(g, p * width, values, at + p * width, width)
+                slope = dot(g, p * width, values, at + p * width, width)
                 results[start + p, 2] += slope * slope * spread.coefficients[layer, t]
 
 
 @njit(forceinline=True, **_options)
 def _round(table, size, rounded, at):  # type: ignore[no-untyped-def]
-    for i in range(_u(size)):
-        put(rounded, _u(at) + i, table[i])
+    for i in range(0, size, LANES):
+        put_vector(rounded, at + i, table, i)
+
+
+@njit(forceinline=True, **_options)
+def _round_with_squares(table, size, rounded, squares):  # type: ignore[no-untyped-def]
+    for i in range(0, size, LANES):
+        put_vector(rounded, i, table, i)
+        put_squares(squares, i, table, i)
 
 
 @njit(forceinline=True, **_options)
@@ -291,22 +285,6 @@ def _scale(factor, a, a_at, size, b, b_at):  # type: ignore[no-untyped-def]
 def _add_scaled(factor, a, a_at, size, b, b_at):  # type: ignore[no-untyped-def]
     for i in range(_u(size)):
         b[_u(b_at) + i] += factor * a[_u(a_at) + i]
-
-
-@njit(forceinline=True, **_sums)
-def _dot(a, a_at, b, b_at, size):  # type: ignore[no-untyped-def]
-    total = _f(0)
-    for i in range(_u(size)):
-        total += a[_u(a_at) + i] * b[_u(b_at) + i]
-    return total
-
-
-@njit(forceinline=True, **_sums)
-def _weighted_squares(a, weights, at, size):  # type: ignore[no-untyped-def]
-    total = _f(0)
-    for i in range(_u(size)):
-        total += a[_u(at) + i] * a[_u(at) + i] * weights[_u(at) + i]
-    return total
 
 
 @njit(forceinline=True, **_options)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rhoscale.models.dense_network import DenseNet
 from rhoscale.models.inference.activations import CODES
 from rhoscale.models.inference.kernel import Network, Spread
-from rhoscale.models.inference.product import LANES, pack, padded
+from rhoscale.models.inference.product import FOLD, LANES, PAIR, ROWS, fold, pack, padded
 from rhoscale.models.posterior import MeanField
 from rhoscale.models.scaling import Scaling
 from rhoscale.uncertainty.leverage import Leverage
@@ -19,21 +20,26 @@ from rhoscale.uncertainty.linearisation import variance_factors
 
 Array = NDArray[np.floating]
 
-RANK = LANES  # of the weight variances: what one vector holds
+RANK = LANES // FOLD  # of the weight variances: what one vector of folded sums holds
 
 
 def pack_network(network: DenseNet, parameters: Mapping[str, Array], scaling: Scaling, *, bfloat16: bool) -> Network:
     """Pack a network with one set of parameters."""
     names = _names(network)
-    layers = [(parameters[f"{name}.weight"].T, parameters[f"{name}.bias"]) for name in names]
-    rows = padded(network.width, LANES)
-    end = padded(network.inputs, 2) - network.inputs
+    rows = [padded(network.inputs, ROWS), *[padded(network.width, LANES)] * network.hidden_layers]
+    end = rows[0] - network.inputs
     terms, sources, kept = _wiring(network)
     return Network(
         centre=np.pad(scaling.feature_mean.numpy(), (0, end)),
         factor=np.pad(1.0 / scaling.feature_deviation.numpy(), (0, end)),
         code=CODES[network.activation],
-        layers=pack([layers[0], *((_rows(w, rows), b) for w, b in layers[1:])], bfloat16=bfloat16),
+        layers=pack(
+            [
+                (_rows(parameters[f"{name}.weight"].T, count), parameters[f"{name}.bias"])
+                for name, count in zip(names, rows, strict=True)
+            ],
+            bfloat16=bfloat16,
+        ),
         terms=terms,
         sources=sources,
         coefficients=_coefficients(network, parameters, missing=1.0),
@@ -53,12 +59,13 @@ def pack_spread(
     names = _names(network)
     for layer, name in enumerate(names[:-1]):
         left, right = variance_factors(variances[f"{name}.weight"], RANK)
-        first.append((_rows(left, rows) if layer else left, np.zeros(left.shape[1])))
-        second.append((_rows(right, RANK), variances[f"{name}.bias"]))
+        first.append((_rows(left, rows) if layer else left, np.zeros(1)))
+        second.append((np.repeat(_rows(right, RANK), FOLD, axis=0), variances[f"{name}.bias"]))
     first.append((_rows(variances["output.weight"][:1].T, rows), variances["output.bias"][:1]))
+    folded = [(fold(weights, bfloat16=bfloat16), start) for weights, start in first]
     back = [(_rows(means[f"{name}.weight"], rows), np.zeros(network.width)) for name in names[1:-1]]
     return Spread(
-        first=pack(first, bfloat16=bfloat16),
+        first=pack(folded, bfloat16=bfloat16, lengths=[padded(len(weights), ROWS) for weights, _ in first]),
         second=pack(second, bfloat16=bfloat16),
         back=pack(back or [(np.zeros((2, 1)), np.zeros(1))], bfloat16=bfloat16),
         density=np.pad(means["output.weight"][0], (0, rows - network.width)),
@@ -69,14 +76,28 @@ def pack_spread(
 
 
 def pack_leverage(scaling: Scaling, leverage: Leverage | None, *, bfloat16: bool) -> dict[str, Any]:
-    """``chosen`` features, and ``whitening``: W^T (x - m) as a product with them, standardised; empty without it."""
+    """``chosen`` features, and ``whitening``: numbers made of them, standardised, whose squares add up to the leverage.
+
+    Squares of W^T (x - m) add up to those of R (x - m) with W^T = Q R, and half of R is zero: a panel of its rows reads
+    the features from its first on.
+    """
     if leverage is None:
         nothing = pack([(np.zeros((0, 0)), np.zeros(0))], bfloat16=bfloat16)
         return {"chosen": np.zeros(0, dtype=np.int64), "whitening": nothing}
     mean, deviation = (values.numpy()[leverage.chosen] for values in (scaling.feature_mean, scaling.feature_deviation))
-    start = (mean - leverage.centre[leverage.chosen]) @ leverage.whitening
-    whitening = pack([(leverage.whitening * deviation[:, None], start)], bfloat16=bfloat16)
-    return {"chosen": leverage.chosen, "whitening": whitening}
+    transposed = torch.from_numpy(leverage.whitening.T.astype(np.float64))
+    triangle = torch.linalg.qr(transposed, mode="r").R.numpy().T  # PyTorch's: see variance_factors
+    start = (mean - leverage.centre[leverage.chosen]) @ triangle
+    parts = leverage_panels(triangle.shape[1])
+    panels = [(triangle[part.start :, part] * deviation[part.start :, None], start[part]) for part in parts]
+    lengths = [padded(len(triangle), ROWS)] * len(panels)
+    return {"chosen": leverage.chosen, "whitening": pack(panels, bfloat16=bfloat16, lengths=lengths)}
+
+
+def leverage_panels(directions: int) -> list[slice]:
+    """Columns of the triangle that a product takes at a time; each reads the features from its first column's on."""
+    width = PAIR * LANES
+    return [slice(first, min(first + width, directions)) for first in range(0, directions, width)]
 
 
 def _names(network: DenseNet) -> list[str]:

@@ -9,7 +9,8 @@ processor multiplies and adds to float32 (AVX512-BF16).
 
 A block of sums fills the registers of the processor: with AVX-512 those of 6 points and 4 vectors of 16 neurons (12
 points where 2 vectors or one are left), with AVX2 those of 6 points and 2 vectors of 8 (:mod:`rhoscale.processor`).
-Weights are packed in the same order.
+Weights are packed in the same order. A matrix of 8 columns or fewer is folded: even and odd terms of a sum, or pairs of
+terms, are summed side by side and left so.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ WIDE = 6
 PAIR = 2  # vectors of neurons where fewer than PANEL are left
 NARROW = 12  # points at a time with PAIR vectors or one
 HALVES = 2  # vectors of 8 neurons; times WIDE points: 12 sums, 2 weights and a factor, in 16 registers
+ROWS = 4  # of a matrix to be folded are a multiple of it: pairs of bfloat16, folded
+FOLD = 2  # sums side by side of each of the columns of a folded matrix
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INT32 = ir.IntType(32)
@@ -39,20 +42,20 @@ _INT64 = ir.IntType(64)
 _EXACT = ("contract", "nsz")
 
 
-class _BFloat(ir.Type):
+class BFloat(ir.Type):
     """LLVM's bfloat, which llvmlite does not name."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
+        return isinstance(other, BFloat)
 
     def __hash__(self) -> int:
-        return hash(_BFloat)
+        return hash(BFloat)
 
     def _to_string(self) -> str:
         return "bfloat"
 
 
-_PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
+_PAIRS = ir.VectorType(BFloat(), 2 * LANES)
 
 
 @cache
@@ -61,11 +64,11 @@ def has_bfloat16() -> bool:
     return bool(binding.get_host_cpu_features().get("avx512bf16", False))
 
 
-def _splat(builder: Any, scalar: Any, lanes: int) -> Any:
-    vector = ir.VectorType(scalar.type, lanes)
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_INT32, 0))
-    zeros = ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes)
-    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+def _repeated(builder: Any, place: Any, count: int, lanes: int) -> Any:
+    """``count`` numbers from memory, again and again in the lanes of a vector."""
+    few = builder.load(builder.bitcast(place, ir.VectorType(place.type.pointee, count).as_pointer()), align=4)
+    order = ir.Constant(ir.VectorType(_INT32, lanes), [lane % count for lane in range(lanes)])
+    return builder.shuffle_vector(few, ir.Constant(few.type, ir.Undefined), order)
 
 
 def _declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -91,24 +94,28 @@ def _long(value: int) -> Any:
     return ir.Constant(_INT64, value)
 
 
-def _term(builder: Any, pairs: bool, k: Any, rows: list[Any], a: Any, w: Any, totals: list[Any]) -> list[Any]:
-    """Add term ``k`` to every sum: a row's factor times each vector of weights."""
+def _term(
+    builder: Any, pairs: bool, fold: int, k: Any, rows: list[Any], a: Any, w: Any, totals: list[Any]
+) -> list[Any]:
+    """Add term ``k`` to every sum: a row's factor, or ``fold`` of them in turns, times each vector of weights."""
     lanes = totals[0].type.count
     loaded = ir.VectorType(_INT32, lanes) if pairs else totals[0].type
     add = _add_pair_products if pairs else _add_products
     vectors = len(totals) // len(rows)
-    first = builder.mul(k, _long(vectors * lanes))
+    begin, first = builder.mul(k, _long(fold)), builder.mul(k, _long(vectors * lanes))
     weights = [
         builder.load(_place(builder, w, builder.add(first, _long(v * lanes)), loaded), align=4) for v in range(vectors)
     ]
     sums = []
     for p, row in enumerate(rows):
-        factor = _splat(builder, builder.load(builder.gep(a, [builder.add(row, k)])), lanes)
+        factor = _repeated(builder, builder.gep(a, [builder.add(row, begin)]), fold, lanes)
         sums += [add(builder, totals[p * vectors + v], factor, weights[v]) for v in range(vectors)]
     return sums
 
 
-def _loop(builder: Any, pairs: bool, steps: Any, rows: list[Any], a: Any, w: Any, starts: list[Any]) -> list[Any]:
+def _loop(
+    builder: Any, pairs: bool, fold: int, steps: Any, rows: list[Any], a: Any, w: Any, starts: list[Any]
+) -> list[Any]:
     """All terms of every sum, which stay in registers."""
     before, body, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
     builder.branch(body)
@@ -118,7 +125,7 @@ def _loop(builder: Any, pairs: bool, steps: Any, rows: list[Any], a: Any, w: Any
     totals = [builder.phi(start.type) for start in starts]
     for total, start in zip(totals, starts, strict=True):
         total.add_incoming(start, before)
-    sums = _term(builder, pairs, k, rows, a, w, totals)
+    sums = _term(builder, pairs, fold, k, rows, a, w, totals)
     following = builder.add(k, _long(1))
     k.add_incoming(following, body)
     for total, value in zip(totals, sums, strict=True):
@@ -128,8 +135,8 @@ def _loop(builder: Any, pairs: bool, steps: Any, rows: list[Any], a: Any, w: Any
     return sums
 
 
-def _tile(points: int, vectors: int, lanes: int) -> Callable[..., Any]:
-    """Make a Numba function for so many rows and ``vectors`` times ``lanes`` columns."""
+def _tile(points: int, vectors: int, lanes: int, fold: int = 1) -> Callable[..., Any]:
+    """Make a Numba function for so many rows and ``vectors`` times ``lanes`` columns, folded or not."""
     vector = ir.VectorType(ir.FloatType(), lanes)
 
     def multiply(
@@ -149,7 +156,7 @@ def _tile(points: int, vectors: int, lanes: int) -> Callable[..., Any]:
                 builder.load(_place(builder, data[2], builder.add(args[7], _long(v * lanes)), vector), align=4)
                 for v in range(vectors)
             ]
-            for i, value in enumerate(_loop(builder, pairs, args[3], rows, a_base, w_base, starts * points)):
+            for i, value in enumerate(_loop(builder, pairs, fold, args[3], rows, a_base, w_base, starts * points)):
                 line = builder.add(args[9], builder.mul(args[10], _long(i // vectors)))
                 place = _place(builder, data[3], builder.add(line, _long(i % vectors * lanes)), vector)
                 builder.store(value, place, align=4)
@@ -165,6 +172,8 @@ _wide = _tile(WIDE, PANEL, LANES)
 _pair = _tile(NARROW, PAIR, LANES)
 _narrow = _tile(NARROW, 1, LANES)
 _halves = _tile(WIDE, HALVES, LANES // HALVES)
+_folded = _tile(NARROW, 1, LANES, FOLD)
+_folded_halves = _tile(WIDE, HALVES, LANES // HALVES, FOLD)
 
 
 class Matrices(NamedTuple):
@@ -173,7 +182,8 @@ class Matrices(NamedTuple):
     Attributes:
         weights: Of all, flat; float32, or bfloat16 as uint16.
         places: Where each begins in ``weights``.
-        inner: Their rows, padded to an even number.
+        inner: Their rows, padded; half as many in folded ones.
+        lengths: From one row of activations to the next, numbers.
         columns: Their columns, padded to a multiple of LANES.
         starts: What the sums start from, float32, flat.
         start_places: Where those of each matrix begin in ``starts``.
@@ -182,6 +192,7 @@ class Matrices(NamedTuple):
     weights: NDArray[np.generic]
     places: NDArray[np.int64]
     inner: NDArray[np.int64]
+    lengths: NDArray[np.int64]
     columns: NDArray[np.int64]
     starts: NDArray[np.float32]
     start_places: NDArray[np.int64]
@@ -192,7 +203,7 @@ def multiply_avx512(a, at, points, matrices, m, out):  # type: ignore[no-untyped
     """Write the product of the first ``points`` rows, rounded up to NARROW, with matrix ``m``.
 
     Args:
-        a: Activations, flat, a row as long as the matrix has padded rows; of the same kind of numbers as the weights.
+        a: Activations, flat, rows of ``matrices.lengths[m]``; of the same kind of numbers as the weights.
         at: Where their first row begins in ``a``.
         points: Rows that matter; ``a`` and ``out`` hold a multiple of NARROW.
         matrices: From :func:`pack`, for the same registers.
@@ -200,25 +211,26 @@ def multiply_avx512(a, at, points, matrices, m, out):  # type: ignore[no-untyped
         out: Result, flat, a row as long as the matrix has padded columns, float32.
     """
     inner, columns, w, s = matrices.inner[m], matrices.columns[m], matrices.places[m], matrices.start_places[m]
+    length = matrices.lengths[m]
     steps = inner // 2 if a.itemsize == 2 else inner
     wide = columns // (PANEL * LANES) * (PANEL * LANES)
     for c in range(0, wide, PANEL * LANES):
         for p in range(0, points, WIDE):
             _wide(
-                a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
+                a, at + p * length, length, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
                 out, p * columns + c, columns,
             )  # fmt: skip
     paired = wide + (columns - wide) // (PAIR * LANES) * (PAIR * LANES)
     for c in range(wide, paired, PAIR * LANES):
         for p in range(0, points, NARROW):
             _pair(
-                a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
+                a, at + p * length, length, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
                 out, p * columns + c, columns,
             )  # fmt: skip
     for c in range(paired, columns, LANES):
         for p in range(0, points, NARROW):
             _narrow(
-                a, at + p * inner, inner, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
+                a, at + p * length, length, steps, matrices.weights, w + c * inner, matrices.starts, s + c,
                 out, p * columns + c, columns,
             )  # fmt: skip
 
@@ -227,15 +239,41 @@ def multiply_avx512(a, at, points, matrices, m, out):  # type: ignore[no-untyped
 def multiply_avx2(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
     """:func:`multiply_avx512` for registers half as wide and half as many."""
     inner, columns, w, s = matrices.inner[m], matrices.columns[m], matrices.places[m], matrices.start_places[m]
+    length = matrices.lengths[m]
     for c in range(0, columns, LANES):
         for p in range(0, points, WIDE):
             _halves(
-                a, at + p * inner, inner, inner, matrices.weights, w + c * inner, matrices.starts, s + c,
+                a, at + p * length, length, inner, matrices.weights, w + c * inner, matrices.starts, s + c,
                 out, p * columns + c, columns,
             )  # fmt: skip
 
 
-multiply = multiply_avx512 if REGISTERS == AVX512 else multiply_avx2
+@njit(nogil=True, cache=True)
+def multiply_folded_avx512(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
+    """:func:`multiply_avx512` with a folded matrix: ``out`` has FOLD parts of each sum side by side, LANES a row."""
+    inner, length = matrices.inner[m], matrices.lengths[m]
+    steps = inner // 2 if a.itemsize == 2 else inner
+    for p in range(0, points, NARROW):
+        _folded(
+            a, at + p * length, length, steps, matrices.weights, matrices.places[m], matrices.starts,
+            matrices.start_places[m], out, p * LANES, LANES,
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def multiply_folded_avx2(a, at, points, matrices, m, out):  # type: ignore[no-untyped-def]
+    """:func:`multiply_folded_avx512` for registers half as wide and half as many."""
+    inner, length = matrices.inner[m], matrices.lengths[m]
+    for p in range(0, points, WIDE):
+        _folded_halves(
+            a, at + p * length, length, inner, matrices.weights, matrices.places[m], matrices.starts,
+            matrices.start_places[m], out, p * LANES, LANES,
+        )  # fmt: skip
+
+
+multiply, multiply_folded = (
+    (multiply_avx512, multiply_folded_avx512) if REGISTERS == AVX512 else (multiply_avx2, multiply_folded_avx2)
+)
 
 
 def padded(size: int, multiple: int) -> int:
@@ -247,27 +285,41 @@ def pack(
     matrices: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
     *,
     bfloat16: bool,
+    lengths: Sequence[int] | None = None,
     registers: Registers = REGISTERS,
 ) -> Matrices:
-    """Order matrices [inner, columns] with their starts [columns] for :func:`multiply`, padded with zeros."""
-    whole = [_padded_with_zeros(weights) for weights, _ in matrices]
+    """Order matrices [inner, columns] with their starts [columns] for :func:`multiply`, padded with zeros.
+
+    Rows of activations are as long as a column of their matrix, padded to an even number, if ``lengths`` does not say
+    otherwise.
+    """
+    whole = [_padded_with_zeros(weights, 2) for weights, _ in matrices]
     columns = [weights.shape[1] for weights in whole]
     starts = [np.pad(start, (0, c - len(start))) for (_, start), c in zip(matrices, columns, strict=True)]
     panels = (PANEL * LANES, PAIR * LANES, LANES) if bfloat16 or registers == AVX512 else (LANES,)
     packed = [_pack(weights, panels, bfloat16) for weights in whole]
+    inner = np.array([len(weights) for weights in whole])
     return Matrices(
         weights=np.concatenate(packed),
         places=np.cumsum([0, *(len(p) for p in packed)])[:-1],
-        inner=np.array([len(weights) for weights in whole]),
+        inner=inner,
+        lengths=inner if lengths is None else np.array(lengths),
         columns=np.array(columns),
         starts=np.concatenate(starts).astype(np.float32),
         start_places=np.cumsum([0, *columns])[:-1],
     )
 
 
-def _padded_with_zeros(weights: NDArray[np.floating]) -> NDArray[np.float32]:
+def fold(weights: NDArray[np.floating], *, bfloat16: bool) -> NDArray[np.float32]:
+    """A matrix [inner, at most LANES / FOLD] as :func:`multiply_folded` reads it, [inner / FOLD, LANES]."""
+    width, unit = LANES // FOLD, 2 if bfloat16 else 1  # terms that are multiplied together
+    whole = _padded_with_zeros(weights, ROWS)[:, :width].reshape(-1, FOLD, unit, width)
+    return np.ascontiguousarray(whole.transpose(0, 2, 3, 1)).reshape(-1, LANES)
+
+
+def _padded_with_zeros(weights: NDArray[np.floating], rows: int) -> NDArray[np.float32]:
     inner, columns = weights.shape
-    whole = np.zeros((padded(inner, 2), padded(columns, LANES)), dtype=np.float32)
+    whole = np.zeros((padded(inner, rows), padded(columns, LANES)), dtype=np.float32)
     whole[:inner, :columns] = weights
     return whole
 
@@ -289,22 +341,3 @@ def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round float32 to bfloat16, ties to even, kept as uint16."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
-
-
-@intrinsic
-def put(typingctx: Any, table: Any, index: Any, value: Any) -> Any:
-    """``table[index] = value``, a float32, rounded to bfloat16 (ties to even) where the table is uint16."""
-    pairs = table.dtype == types.uint16
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = builder.gep(context.make_array(sig.args[0])(context, builder, args[0]).data, [args[1]])
-        value = args[2]
-        if pairs:
-            bits, half = builder.bitcast(value, _INT32), ir.Constant(_INT32, 16)
-            odd = builder.and_(builder.lshr(bits, half), ir.Constant(_INT32, 1))
-            rounded = builder.add(builder.add(bits, ir.Constant(_INT32, 0x7FFF)), odd)
-            value = builder.trunc(builder.lshr(rounded, half), ir.IntType(16))
-        builder.store(value, place)
-        return context.get_dummy_value()
-
-    return types.void(table, index, types.float32), codegen
