@@ -33,14 +33,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_operations_of_a_network_are_twice_its_weights() -> None:
     assert network_products(DenseNet(133, 64, 3, 2)) == 2 * (133 * 64 + 5 * 64 * 64 + 2 * 64)
-    # rank-16 factors of six layers and of the output's input, and five transposed products
-    factors = 16 * (133 + 64) + 5 * 16 * (64 + 64) + 16 * 64
+    # eight factors of six layers and of the output's input, twice on the way out, and five transposed products
+    factors = 8 * (133 + 6 * 64) + 2 * 8 * 6 * 64
     assert spread_products(DenseNet(133, 64, 3, 2)) == 2 * (factors + 5 * 64 * 64)
 
 
-def test_operations_of_the_leverage_are_twice_its_whitening() -> None:
-    leverage = Leverage(np.zeros(50, np.float32), np.arange(30), np.ones((30, 20), np.float32))
-    assert leverage_products(leverage) == 2 * 30 * 20
+def test_operations_of_the_leverage_are_those_of_a_triangle_in_panels() -> None:
+    few, more = (
+        Leverage(np.zeros(90, np.float32), np.arange(n), np.ones((n, d), np.float32)) for n, d in ((30, 20), (60, 50))
+    )
+    assert leverage_products(few) == 2 * 30 * 20
+    assert leverage_products(more) == 2 * (60 * 32 + 28 * 18)
     assert leverage_products(None) == 0
 
 
