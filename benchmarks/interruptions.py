@@ -1,5 +1,6 @@
 """A prediction that is killed, loses workers or meets a full disk, against the same prediction left alone.
 
+    pip install "rhoscale[dask]"
     rhoscale build --lattice fcc --elements Al --constant 7.65 --temperature 933 --atoms 1372000 --out al.npz
     python benchmarks/interruptions.py al-pbe al.npz runs/interruptions
     python benchmarks/interruptions.py al-pbe al.npz runs/interruptions --disk /mnt/small
