@@ -15,8 +15,7 @@ import rhoscale
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.grid import Grid
-
-LEVELS = {"50": 0.6745, "68": 1.0, "90": 1.6449, "95": 1.96, "99.7": 2.9677}
+from rhoscale.metrics.calibration import LEVELS
 
 
 def main() -> None:
@@ -39,14 +38,17 @@ def main() -> None:
         off.append(np.quantile(np.abs(interpolated.total / computed.total - 1), (0.5, 0.95)))
         covered.append(
             [
-                [np.mean(np.abs(found.density - label) <= z * found.total) for z in LEVELS.values()]
+                [np.mean(np.abs(found.density - label) <= found.half_width(level) * found.total) for level in LEVELS]
                 for found in (interpolated, computed)
             ]
         )
         print(f"{record.task}: off by {off[-1][0]:.3f} (median), {off[-1][1]:.3f} (95 %)", flush=True)
     print("interpolated deviations are off by {:.3f} (median), {:.3f} (95 %)".format(*np.mean(off, axis=0)))
     for name, shares in zip(("interpolated", "computed there"), 100 * np.mean(covered, axis=0), strict=True):
-        print(f"{name:15s} cover", *(f"{share:.1f} ({level})" for level, share in zip(LEVELS, shares, strict=True)))
+        print(
+            f"{name:15s} cover",
+            *(f"{share:.1f} ({100 * level:g})" for level, share in zip(LEVELS, shares, strict=True)),
+        )
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from rhoscale.errors import InputError
+from rhoscale.uncertainty.intervals import half_width
 
 LEVELS = (0.50, 0.68, 0.90, 0.95, 0.997)
 
@@ -18,7 +19,7 @@ class Calibration:
     """How predicted deviations compare with errors.
 
     Attributes:
-        coverage: For each nominal level the share of points whose error lies inside the Gaussian interval.
+        coverage: For each nominal level the share of points whose error lies inside the interval.
         nll: Mean negative log-likelihood of the errors, with the constant; lower is better.
         sharpness: Root mean square of the predicted deviations, electrons per Bohr^3.
     """
@@ -33,28 +34,34 @@ class Calibration:
         return {"coverage": shares, "nll": self.nll, "sharpness": self.sharpness}
 
 
-def calibration(errors: NDArray[np.floating], sigma: NDArray[np.floating]) -> Calibration:
-    """Summarise coverage, likelihood and sharpness.
+def calibration(errors: NDArray[np.floating], sigma: NDArray[np.floating], freedom: float = math.inf) -> Calibration:
+    """Summarise coverage, likelihood (Gaussian) and sharpness.
 
     Args:
         errors: Prediction minus reference, any shape, electrons per Bohr^3.
         sigma: Predicted standard deviation, same shape and unit.
+        freedom: Degrees of freedom of the intervals; infinite for Gaussian ones.
 
     Raises:
         InputError: The shapes differ, or a deviation is not positive.
     """
-    return Calibration(coverage(errors, sigma), negative_log_likelihood(errors, sigma), sharpness(sigma))
+    return Calibration(
+        coverage(errors, sigma, freedom=freedom), negative_log_likelihood(errors, sigma), sharpness(sigma)
+    )
 
 
 def coverage(
-    errors: NDArray[np.floating], sigma: NDArray[np.floating], levels: tuple[float, ...] = LEVELS
+    errors: NDArray[np.floating],
+    sigma: NDArray[np.floating],
+    levels: tuple[float, ...] = LEVELS,
+    freedom: float = math.inf,
 ) -> dict[float, float]:
-    """Share of errors inside the central Gaussian interval of each level.
+    """Share of errors inside the central interval of each level (:func:`rhoscale.uncertainty.half_width`).
 
-    share(p) = mean( |error| <= sigma z_p ),    z_p = Phi^-1((1 + p) / 2)
+    share(p) = mean( |error| <= sigma z_p )
     """
     ratio = np.abs(_checked(errors, sigma))
-    return {level: float(np.mean(ratio <= ndtri(0.5 * (1.0 + level)))) for level in levels}
+    return {level: float(np.mean(ratio <= half_width(level, freedom))) for level in levels}
 
 
 def negative_log_likelihood(errors: NDArray[np.floating], sigma: NDArray[np.floating]) -> float:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from scipy.stats import spearmanr
 
 from rhoscale.metrics.calibration import LEVELS
+from rhoscale.uncertainty.intervals import half_width
 
 FloatArray = NDArray[np.floating]
 
@@ -24,7 +25,7 @@ class Reliability:
 
     Attributes:
         points: Their number.
-        coverage: For each nominal level the share of errors inside the Gaussian interval.
+        coverage: For each nominal level the share of errors inside the interval.
         interval: For each level 95 % of the resampled coverages lie in it; None for fewer than three snapshots.
         rms_error: Root mean square of the errors, electrons per Bohr^3.
         rms_sigma: Root mean square of the predicted deviations.
@@ -49,7 +50,9 @@ class Reliability:
         return found
 
 
-def reliability(errors: Sequence[FloatArray], sigma: Sequence[FloatArray], *, seed: int = 0) -> Reliability | None:
+def reliability(
+    errors: Sequence[FloatArray], sigma: Sequence[FloatArray], *, freedom: float = math.inf, seed: int = 0
+) -> Reliability | None:
     """Summarise one group of points, given snapshot by snapshot; None if it is empty.
 
     Points of a snapshot are relatives, snapshots of different trajectories are not: the interval comes from drawing as
@@ -58,9 +61,10 @@ def reliability(errors: Sequence[FloatArray], sigma: Sequence[FloatArray], *, se
     Args:
         errors: For each snapshot [n], electrons per Bohr^3; a snapshot may have none.
         sigma: Predicted deviations at the same points.
+        freedom: Degrees of freedom of the intervals; infinite for Gaussian ones.
         seed: Of the resampling.
     """
-    limits = ndtri(0.5 * (1.0 + np.array(LEVELS)))
+    limits = [half_width(level, freedom) for level in LEVELS]
     ratios = [np.abs(np.asarray(e, dtype=np.float64)) / s for e, s in zip(errors, sigma, strict=True)]
     hits = np.array([[np.count_nonzero(r <= limit) for limit in limits] for r in ratios], dtype=np.float64)
     counts = np.array([len(r) for r in ratios], dtype=np.float64)

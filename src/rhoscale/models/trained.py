@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -233,6 +234,11 @@ class TrainedModel:
         if self.recalibration is None:
             return raw
         return self.recalibration(raw, None if self.used_leverage is None else self.used_leverage(features))
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the errors' distribution (:mod:`rhoscale.uncertainty.intervals`)."""
+        return math.inf if self.recalibration is None else self.recalibration.freedom
 
     @property
     def used_leverage(self) -> Leverage | None:

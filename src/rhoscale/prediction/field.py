@@ -28,6 +28,7 @@ from rhoscale.prediction.interpolation import (
 from rhoscale.prediction.sharp_box import SharpBoxes
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.template import DEVIATIONS
+from rhoscale.uncertainty import half_width
 
 Float32Array = NDArray[np.float32]
 
@@ -92,6 +93,14 @@ class StoredField:
     def total(self) -> StoredField:
         """Total standard deviation, on the same grid."""
         return replace(self, quantity="total")
+
+    def half_width(self, level: float) -> float:
+        """How many total deviations on either side of the density hold a share ``level`` of the errors.
+
+        Raises:
+            InputError: ``level`` is not between 0 and 1.
+        """
+        return half_width(level, self.store.freedom)
 
     def refine(self, *, shape: Sequence[int] | None = None, spacing: float | None = None) -> StoredField:
         """The same quantity on another grid of the cell.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -122,6 +123,11 @@ class PredictionStore:
         if key not in said:
             raise FormatError(f"{self.location}: {array or 'the store'} does not say its {key}; {_WHOLE}")
         return said[key]
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the errors' distribution; infinite (Gaussian) where the store says nothing of it."""
+        return self.number("freedom") if "freedom" in self.attributes else math.inf
 
     @property
     def pseudopotentials(self) -> dict[str, PseudopotentialIdentity]:

@@ -39,7 +39,7 @@ class CalibrationReport:
         snapshots: Their number.
         overall: All points.
         groups: Kind of group (``region``, ``temperature``, ``decile`` of sigma) -> name -> its points.
-        nll: Mean negative log-likelihood.
+        nll: Mean negative log-likelihood, Gaussian.
         nll_constant: The same of one deviation for each region, the one that is best for these very errors.
         sharpness: Mean deviation, electrons per Bohr^3.
         sharpness_constant: The same of the constants.
@@ -104,7 +104,8 @@ def calibration_report(records: Sequence[Record], judged: Sequence[Judged]) -> C
     all_errors, all_sigma = np.concatenate(errors), np.concatenate(sigma)
     region = [j.region for j in judged]
     constant = constant_by_group(all_errors, np.concatenate(region))
-    overall = reliability(errors, sigma)
+    freedom = judged[0].freedom
+    overall = reliability(errors, sigma, freedom=freedom)
     if overall is None:
         raise AssertionError("a judged snapshot has points")
     blocks = [block_numbers(j.chosen, j.grid.shape, np.linalg.norm(j.grid.cell, axis=1), BLOCK) for j in judged]
@@ -117,9 +118,9 @@ def calibration_report(records: Sequence[Record], judged: Sequence[Judged]) -> C
         snapshots=len(judged),
         overall=overall,
         groups={
-            "region": _groups(errors, sigma, region, {name: i for i, name in enumerate(REGIONS)}),
-            "temperature": _groups(errors, sigma, kelvin, {f"{t:g}": t for t in temperatures}),
-            "decile": _groups(errors, sigma, tenths, {str(i + 1): i for i in range(10)}),
+            "region": _groups(errors, sigma, freedom, region, {name: i for i, name in enumerate(REGIONS)}),
+            "temperature": _groups(errors, sigma, freedom, kelvin, {f"{t:g}": t for t in temperatures}),
+            "decile": _groups(errors, sigma, freedom, tenths, {str(i + 1): i for i in range(10)}),
         },
         nll=negative_log_likelihood(all_errors, all_sigma),
         nll_constant=negative_log_likelihood(all_errors, constant),
@@ -173,6 +174,7 @@ def _curves(name: str, report: CalibrationReport) -> CalibrationCurves:
 def _groups(
     errors: Sequence[NDArray[np.float64]],
     sigma: Sequence[NDArray[np.float64]],
+    freedom: float,
     labels: Sequence[NDArray[Any]],
     names: Mapping[str, float],
 ) -> dict[str, Reliability]:
@@ -180,7 +182,9 @@ def _groups(
     for name, value in names.items():
         chosen = [label == value for label in labels]
         group = reliability(
-            [e[c] for e, c in zip(errors, chosen, strict=True)], [s[c] for s, c in zip(sigma, chosen, strict=True)]
+            [e[c] for e, c in zip(errors, chosen, strict=True)],
+            [s[c] for s, c in zip(sigma, chosen, strict=True)],
+            freedom=freedom,
         )
         if group is not None:
             found[name] = group

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Pair:
         aleatoric: Standard deviations of the raw field, electrons per Bohr^3, or None.
         epistemic: The same by lack of data, or None.
         note: What was assumed while reading, for the user to know.
+        freedom: Degrees of freedom of the intervals; infinite for Gaussian ones.
     """
 
     system: System
@@ -51,6 +53,7 @@ class Pair:
     aleatoric: NDArray[np.floating] | None
     epistemic: NDArray[np.floating] | None
     note: str
+    freedom: float = math.inf
 
     @property
     def total(self) -> NDArray[np.floating] | None:
@@ -94,7 +97,8 @@ def compare(prediction: Path, reference: Path) -> Comparison:
     total = pair.total
     found = None
     if total is not None:
-        found = calibration(pair.raw.values - pair.reference.values, np.maximum(total, SMALLEST_SIGMA))
+        errors_of_points = pair.raw.values - pair.reference.values
+        found = calibration(errors_of_points, np.maximum(total, SMALLEST_SIGMA), pair.freedom)
     return Comparison(pair.reference.grid.shape, errors, found, pair.note)
 
 
@@ -129,7 +133,7 @@ def _pair_from_store(field: StoredField, truth: DensityFile) -> Pair:
         aleatoric, epistemic = (f[:] / field.charge_factor for f in (field.aleatoric, field.epistemic))
     raw = Density(truth.density.grid, field[:].astype(np.float64) / field.charge_factor)
     electrons = truth.electrons or field.store.number("electrons")
-    return Pair(truth.system, truth.density, electrons, raw, aleatoric, epistemic, truth.note)
+    return Pair(truth.system, truth.density, electrons, raw, aleatoric, epistemic, truth.note, field.store.freedom)
 
 
 def refuse_other_reference(field: StoredField, reference: Path, truth: DensityFile) -> None:

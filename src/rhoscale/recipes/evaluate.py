@@ -152,7 +152,7 @@ def _case(name: str, records: Sequence[Record], judged: Sequence[Judged]) -> Cas
         case=name,
         records=tuple(records),
         errors=tuple(j.errors for j in judged),
-        calibration=calibration(differences, parts["total"]),
+        calibration=calibration(differences, parts["total"], judged[0].freedom),
         sigma={part: float(np.sqrt(np.mean(np.square(v, dtype=np.float64)))) for part, v in parts.items()},
         baselines={name: tuple(j.baselines[name] for j in judged) for name in judged[0].baselines},
         judged=tuple(judged),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Mapping
@@ -183,6 +184,7 @@ def about(system: System, model: TrainedModel) -> dict[str, Any]:
     return {
         "what": f"valence pseudo-density of {names} ({model.functional}), " + KIND,
         "electrons": system.electrons(model.pseudopotentials),
+        **({} if math.isinf(model.freedom) else {"freedom": model.freedom}),
         "functional": model.functional,
         "pseudopotentials": {element: p.to_dict() for element, p in used.items()},
         "prior_mean": model.prior_mean,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Judged:
         grid: The compute grid, or one of 0.7 Bohr where that is coarser, as errors do not depend on what is cheap.
         chosen: Flat indices of these points in the grid [m].
         sigma_to_l1: Factor from the mean total deviation to the L1 per electron of a Gaussian of that size.
+        freedom: Degrees of freedom of the model's intervals; infinite for Gaussian ones.
     """
 
     errors: FieldErrors
@@ -55,6 +57,7 @@ class Judged:
     grid: Grid
     chosen: NDArray[np.intp]
     sigma_to_l1: float
+    freedom: float = math.inf
 
     @property
     def expected_l1(self) -> float:
@@ -116,6 +119,7 @@ def judge_snapshot(
         grid=grid,
         chosen=chosen,
         sigma_to_l1=float(np.sqrt(2.0 / np.pi)) * snapshot.system.volume / snapshot.electrons,
+        freedom=model.freedom,
     )
 
 

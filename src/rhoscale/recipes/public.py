@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from rhoscale.prediction.verdict import Verdict
 from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.field import DRAWS, Request, Summary, about, plan_field, predict_field
 from rhoscale.recipes.predict import open_or_create
+from rhoscale.uncertainty import half_width
 
 Float32Array = NDArray[np.float32]
 
@@ -39,6 +41,7 @@ class Prediction:
         total: sqrt(aleatoric^2 + epistemic^2); None without uncertainty.
         grid: Where the values are.
         summary: Raw electrons, factor of the rescaling, verdict.
+        freedom: Degrees of freedom of the errors' distribution; infinite for Gaussian ones.
     """
 
     density: Float32Array = field(repr=False)
@@ -47,6 +50,15 @@ class Prediction:
     total: Float32Array | None = field(repr=False)
     grid: Grid = field(repr=False)
     summary: Summary
+    freedom: float = math.inf
+
+    def half_width(self, level: float) -> float:
+        """How many total deviations on either side of the density hold a share ``level`` of the errors.
+
+        Raises:
+            InputError: ``level`` is not between 0 and 1.
+        """
+        return half_width(level, self.freedom)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -120,6 +132,7 @@ class Model:
             total=density.total[:] if uncertainty else None,
             grid=density.grid,
             summary=summary,
+            freedom=store.freedom,
         )
 
 

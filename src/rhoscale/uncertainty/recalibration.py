@@ -1,9 +1,10 @@
-"""Correct the size of predicted standard deviations on trajectories that were not trained on."""
+"""Correct the size of predicted standard deviations, and learn the errors' tails, on trajectories of their own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from scipy.optimize import minimize
 
 from rhoscale.errors import InputError
 from rhoscale.uncertainty.decomposition import Uncertainty
+from rhoscale.uncertainty.intervals import fit_freedom, half_width
 from rhoscale.uncertainty.leverage import excess_leverage
 
 Numbers = NDArray[np.floating]
@@ -18,12 +20,13 @@ Numbers = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Recalibration:
-    """Two factors and one of two scales,
+    """Two factors, one of two scales, and the tails of the errors,
 
         sigma_al'^2 = (a sigma_al)^2 + f^2,    sigma_ep'^2 = (e sigma_ep)^2 + l^2 max(0, h^2 - b^2),
 
     where h is the leverage of the features (1 on average in training). Models that know it have f = 0, others l = 0.
-    Up to the leverage b the noise has seen in training what the linear part leaves out, and holds it already.
+    Up to the leverage b the noise has seen in training what the linear part leaves out, and holds it already. Errors
+    over total deviations follow Student's t distribution (:mod:`rhoscale.uncertainty.intervals`).
 
     Attributes:
         aleatoric: Factor a on the noise.
@@ -32,6 +35,8 @@ class Recalibration:
         leverage: l, at leverages far above b the deviation for each unit of leverage, because the linear part leaves
             out its second order, electrons per Bohr^3.
         beyond: b; 1, and 0 in models of before.
+        freedom: Degrees of freedom of the errors' distribution; infinite (Gaussian) in models of before and in those
+            with a floor.
     """
 
     aleatoric: float = 1.0
@@ -39,6 +44,7 @@ class Recalibration:
     floor: float = 0.0
     leverage: float = 0.0
     beyond: float = 1.0
+    freedom: float = math.inf
 
     def noise(self, aleatoric: NDArray[np.float32]) -> NDArray[np.float32]:
         """Apply the first line to predicted noise, electrons per Bohr^3."""
@@ -52,21 +58,27 @@ class Recalibration:
             spread = np.hypot(spread, np.float32(self.leverage) * excess_leverage(leverage, self.beyond))
         return Uncertainty(raw.mean, noise, spread)
 
+    def half_width(self, level: float) -> float:
+        """How many total deviations on either side hold a share ``level`` of the errors."""
+        return half_width(level, self.freedom)
+
     def to_dict(self) -> dict[str, float]:
-        """The numbers as plain values."""
-        return {
+        """The numbers as plain values; an infinite ``freedom`` is left out."""
+        numbers = {
             "aleatoric": self.aleatoric,
             "epistemic": self.epistemic,
             "floor": self.floor,
             "leverage": self.leverage,
             "beyond": self.beyond,
         }
+        return numbers if math.isinf(self.freedom) else {**numbers, "freedom": self.freedom}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> Recalibration:
         """Rebuild from :meth:`to_dict`; without ``leverage`` or ``beyond`` these are 0."""
-        known = {"leverage": 0.0, "beyond": 0.0, **values}
-        return cls(*(float(known[name]) for name in ("aleatoric", "epistemic", "floor", "leverage", "beyond")))
+        known = {"leverage": 0.0, "beyond": 0.0, "freedom": math.inf, **values}
+        names = ("aleatoric", "epistemic", "floor", "leverage", "beyond", "freedom")
+        return cls(*(float(known[name]) for name in names))
 
 
 def fit_recalibration(
@@ -76,9 +88,10 @@ def fit_recalibration(
 
         maximise  sum_i log N(error_i | 0, a^2 al_i^2 + e^2 ep_i^2 + l^2 max(0, h_i^2 - 1) + f^2),    e >= 1
 
-    over a, e and f or, where the leverage has a scale l, over a and e with f = 0. On trajectories like the training
-    ones the noise explains nearly everything, and an unbounded fit would switch the epistemic part off (measured: e =
-    0), which is there for structures that are not like them. So it is never made smaller, and l is not chosen here.
+    over a, e and f or, where the leverage has a scale l, over a and e with f = 0; these have the degrees of freedom of
+    best likelihood then, so that three numbers are fitted in either case. On trajectories like the training ones the
+    noise explains nearly everything, and an unbounded fit would switch the epistemic part off (measured: e = 0), which
+    is there for structures that are not like them. So it is never made smaller, and l is not chosen here.
 
     Args:
         errors: Prediction minus reference on held-out snapshots [n], electrons per Bohr^3.
@@ -117,4 +130,8 @@ def fit_recalibration(
     bounds = [(-12.0, 12.0), (0.0, 12.0), (-12.0, 12.0)]
     best = min((minimize(loss, s, jac=True, method="L-BFGS-B", bounds=bounds) for s in starts), key=lambda r: r.fun)
     factor = np.exp(0.5 * best.x)
-    return Recalibration(float(factor[0]), float(factor[1]), floor * float(factor[2] * unit), float(scale))
+    found = Recalibration(float(factor[0]), float(factor[1]), floor * float(factor[2] * unit), float(scale))
+    if scale == 0.0:
+        return found
+    variance = (found.aleatoric * stacked[1]) ** 2 + (found.epistemic * stacked[2]) ** 2 + stacked[3] ** 2
+    return replace(found, freedom=fit_freedom(stacked[0] / np.sqrt(variance)))
