@@ -26,6 +26,7 @@ from rhoscale.recipes.compare import compare, read_pair, refuse_other_structure
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
+from rhoscale.uncertainty import half_width
 
 CELL = np.array([[9.0, 0.3, 0.0], [-0.5, 8.0, 0.2], [0.1, 0.7, 10.0]])
 SYSTEM = System(CELL, [[0.1, 0.2, 0.3], [4.0, 4.1, 5.2]], ["Al", "Al"])
@@ -104,6 +105,21 @@ def test_coverage_is_that_of_the_wave(prediction: Path, tmp_path: Path) -> None:
     assert found.calibration.coverage[0.68] == pytest.approx(float(np.mean(ratio <= 0.99446)), abs=3e-3)
     assert 0.3 < found.calibration.coverage[0.68] < 0.7
     assert found.calibration.sharpness == pytest.approx(1e-3 / np.sqrt(2), rel=1e-3)
+
+
+@pytest.mark.parametrize("freedom", [3.0, 16.0])
+def test_coverage_is_that_of_the_intervals_which_the_store_names(
+    prediction: Path, tmp_path: Path, freedom: float
+) -> None:
+    PredictionStore.open(prediction).group.attrs["freedom"] = freedom
+    reference = write_reference(tmp_path / "r.npz", (30, 30, 30))
+    found = compare(prediction, reference).calibration
+    pair = read_pair(prediction, reference)
+    assert found is not None
+    assert pair.total is not None
+    ratio = np.abs(pair.raw.values - pair.reference.values) / pair.total
+    for level, share in found.coverage.items():
+        assert share == pytest.approx(np.mean(ratio <= half_width(level, freedom)))
 
 
 def test_the_reference_may_be_a_snapshot_or_a_cube_on_any_grid(prediction: Path, tmp_path: Path) -> None:

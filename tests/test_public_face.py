@@ -14,9 +14,10 @@ from zarr.storage import MemoryStore
 
 import rhoscale
 from rhoscale.ase_bridge import to_atoms
-from rhoscale.errors import InputError, ModelError, OutputError, StructureError
+from rhoscale.errors import FormatError, InputError, ModelError, OutputError, StructureError
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.recipes.field import Request, about, plan_field, predict_field
+from rhoscale.uncertainty import Recalibration, half_width
 from toy_model import SPACING, thermal_aluminium
 
 HEAVY = ("torch", "numba", "zarr", "matplotlib", "scipy", "ase", "numpy")
@@ -44,6 +45,28 @@ def test_predict_gives_arrays_of_the_asked_shape(toy_model: Path, atoms: Atoms) 
         rtol=1e-4,  # type: ignore[operator]
     )
     assert prediction.verdict is not None
+
+
+@pytest.mark.parametrize("freedom", [7.0, np.inf])
+def test_memory_and_store_name_the_intervals_of_the_model(
+    toy_model: Path, atoms: Atoms, tmp_path: Path, freedom: float
+) -> None:
+    model = rhoscale.load_model(toy_model)
+    trained = replace(model.trained, recalibration=Recalibration(freedom=freedom))
+    model = replace(model, trained=trained)
+    rhoscale.predict_to_store(atoms, model, tmp_path / "f.zarr", spacing=1.0)
+    for found in (model.predict(atoms, spacing=1.0), rhoscale.open_density(tmp_path / "f.zarr")):
+        assert found.half_width(0.95) == half_width(0.95, freedom)
+        with pytest.raises(InputError, match="between 0 and 1"):
+            found.half_width(95)
+
+
+def test_a_store_with_impossible_intervals_is_refused(toy_model: Path, atoms: Atoms, tmp_path: Path) -> None:
+    store = rhoscale.predict_to_store(atoms, rhoscale.load_model(toy_model), tmp_path / "f.zarr", spacing=1.0)
+    for wrong in ("many", None, 1.0):
+        store.store.group.attrs["freedom"] = wrong
+        with pytest.raises((FormatError, InputError), match="freedom"):
+            rhoscale.open_density(tmp_path / "f.zarr").half_width(0.95)
 
 
 def test_without_uncertainty_the_density_is_the_same(toy_model: Path, atoms: Atoms) -> None:

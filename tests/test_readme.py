@@ -114,9 +114,10 @@ def test_the_quickstart_is_short_and_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    mean, largest_sigma, verdict, shape = done.stdout.split("\n")[:4]
+    mean, largest_sigma, half_width, verdict, shape = done.stdout.split("\n")[:5]
     assert float(mean) == pytest.approx(96 / (32 * 7.65**3 / 4), rel=1e-3)
     assert 0 < float(largest_sigma) < 0.01
+    assert 1.9 < float(half_width) < 2.1
     assert verdict in ("inside", "partly", "outside")
     assert shape == "(16, 16, 16)"
 
