@@ -15,6 +15,7 @@ from rhoscale.density import Density
 from rhoscale.errors import FormatError, InputError
 from rhoscale.formats import write_density_file
 from rhoscale.grid import Grid
+from rhoscale.intervals import half_width
 from rhoscale.metrics import field_errors
 from rhoscale.postprocess.charge import charge_factor
 from rhoscale.prediction.one_tile import PointPrediction, predict_tile
@@ -26,7 +27,6 @@ from rhoscale.recipes.compare import compare, read_pair, refuse_other_structure
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
-from rhoscale.uncertainty import half_width
 
 CELL = np.array([[9.0, 0.3, 0.0], [-0.5, 8.0, 0.2], [0.1, 0.7, 10.0]])
 SYSTEM = System(CELL, [[0.1, 0.2, 0.3], [4.0, 4.1, 5.2]], ["Al", "Al"])

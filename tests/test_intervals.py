@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rhoscale.errors import InputError
+from rhoscale.intervals import fit_freedom, half_width
 from rhoscale.metrics import calibration, coverage
 from rhoscale.metrics.calibration import LEVELS
 from rhoscale.metrics.reliability import reliability
-from rhoscale.uncertainty import Recalibration, fit_freedom, fit_recalibration, half_width
+from rhoscale.uncertainty import Recalibration, fit_recalibration
 
 
 @pytest.mark.parametrize("freedom", [2.5, 4.0, 15.0, 300.0])

@@ -15,9 +15,10 @@ from zarr.storage import MemoryStore
 import rhoscale
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.errors import FormatError, InputError, ModelError, OutputError, StructureError
+from rhoscale.intervals import half_width
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.recipes.field import Request, about, plan_field, predict_field
-from rhoscale.uncertainty import Recalibration, half_width
+from rhoscale.uncertainty import Recalibration
 from toy_model import SPACING, thermal_aluminium
 
 HEAVY = ("torch", "numba", "zarr", "matplotlib", "scipy", "ase", "numpy")

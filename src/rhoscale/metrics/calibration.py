@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhoscale.errors import InputError
-from rhoscale.uncertainty.intervals import half_width
+from rhoscale.intervals import half_width
 
 LEVELS = (0.50, 0.68, 0.90, 0.95, 0.997)
 
@@ -56,7 +56,7 @@ def coverage(
     levels: tuple[float, ...] = LEVELS,
     freedom: float = math.inf,
 ) -> dict[float, float]:
-    """Share of errors inside the central interval of each level (:func:`rhoscale.uncertainty.half_width`).
+    """Share of errors inside the central interval of each level (:func:`rhoscale.intervals.half_width`).
 
     share(p) = mean( |error| <= sigma z_p )
     """

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from rhoscale.intervals import half_width
 from rhoscale.metrics.calibration import LEVELS
-from rhoscale.uncertainty.intervals import half_width
 
 FloatArray = NDArray[np.floating]
 

@@ -237,7 +237,7 @@ class TrainedModel:
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom of the errors' distribution (:mod:`rhoscale.uncertainty.intervals`)."""
+        """Degrees of freedom of the errors' distribution (:mod:`rhoscale.intervals`)."""
         return math.inf if self.recalibration is None else self.recalibration.freedom
 
     @property

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rhoscale.density import Density
 from rhoscale.errors import FormatError, InputError
 from rhoscale.grid import Grid, Shape
+from rhoscale.intervals import half_width
 from rhoscale.prediction.interpolation import (
     LONGEST_PERIOD,
     SMALLEST_SIGMA,
@@ -28,7 +29,6 @@ from rhoscale.prediction.interpolation import (
 from rhoscale.prediction.sharp_box import SharpBoxes
 from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.template import DEVIATIONS
-from rhoscale.uncertainty import half_width
 
 Float32Array = NDArray[np.float32]
 

@@ -97,8 +97,8 @@ def compare(prediction: Path, reference: Path) -> Comparison:
     total = pair.total
     found = None
     if total is not None:
-        errors_of_points = pair.raw.values - pair.reference.values
-        found = calibration(errors_of_points, np.maximum(total, SMALLEST_SIGMA), pair.freedom)
+        differences = pair.raw.values - pair.reference.values
+        found = calibration(differences, np.maximum(total, SMALLEST_SIGMA), pair.freedom)
     return Comparison(pair.reference.grid.shape, errors, found, pair.note)
 
 

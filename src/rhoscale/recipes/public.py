@@ -16,6 +16,7 @@ from zarr.storage import MemoryStore
 from rhoscale.ase_bridge import from_atoms
 from rhoscale.errors import InputError, OutputError
 from rhoscale.grid import Grid
+from rhoscale.intervals import half_width
 from rhoscale.models import TrainedModel
 from rhoscale.prediction.field import StoredField
 from rhoscale.prediction.plan import GIB
@@ -25,7 +26,6 @@ from rhoscale.prediction.verdict import Verdict
 from rhoscale.recipes.bundled import load_with_hash
 from rhoscale.recipes.field import DRAWS, Request, Summary, about, plan_field, predict_field
 from rhoscale.recipes.predict import open_or_create
-from rhoscale.uncertainty import half_width
 
 Float32Array = NDArray[np.float32]
 

@@ -1,7 +1,6 @@
-"""Aleatoric, epistemic and total uncertainty, its recalibration on validation trajectories, and intervals."""
+"""Aleatoric, epistemic and total uncertainty, and its recalibration on validation trajectories."""
 
 from rhoscale.uncertainty.decomposition import Uncertainty, decompose
-from rhoscale.uncertainty.intervals import fit_freedom, half_width
 from rhoscale.uncertainty.linearisation import LayerSpread, linearised_variance, variance_factors
 from rhoscale.uncertainty.recalibration import Recalibration, fit_recalibration
 
@@ -10,9 +9,7 @@ __all__ = [
     "Recalibration",
     "Uncertainty",
     "decompose",
-    "fit_freedom",
     "fit_recalibration",
-    "half_width",
     "linearised_variance",
     "variance_factors",
 ]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from rhoscale.errors import InputError
+from rhoscale.intervals import fit_freedom, half_width
 from rhoscale.uncertainty.decomposition import Uncertainty
-from rhoscale.uncertainty.intervals import fit_freedom, half_width
 from rhoscale.uncertainty.leverage import excess_leverage
 
 Numbers = NDArray[np.floating]
@@ -26,7 +26,7 @@ class Recalibration:
 
     where h is the leverage of the features (1 on average in training). Models that know it have f = 0, others l = 0.
     Up to the leverage b the noise has seen in training what the linear part leaves out, and holds it already. Errors
-    over total deviations follow Student's t distribution (:mod:`rhoscale.uncertainty.intervals`).
+    over total deviations follow Student's t distribution (:mod:`rhoscale.intervals`).
 
     Attributes:
         aleatoric: Factor a on the noise.
