@@ -16,7 +16,8 @@ from scipy.spatial import cKDTree
 from rhoscale.baselines.linear import LinearBaseline, fit_linear
 from rhoscale.datasets.points import Draw, OfPoints, PointSet, points_of
 from rhoscale.datasets.store import Record, SnapshotStore
-from rhoscale.descriptors import DescriptorSpec, ScalarProducts, describer, spec_from_dict
+from rhoscale.descriptors import DescriptorSpec, ScalarProducts, Smooth, describer, spec_from_dict
+from rhoscale.descriptors.smooth import contracted
 from rhoscale.errors import DatasetError, InputError
 from rhoscale.metrics import l1_per_electron
 from rhoscale.models import DenseNet, Scaling
@@ -131,7 +132,7 @@ def together(parts: Sequence[Labelled]) -> Labelled:
 
 
 def specification(values: dict[str, Any], labelled: Labelled) -> DescriptorSpec:
-    """The descriptor of a recipe, for the elements of the data if it names none.
+    """The descriptor of a recipe, for the elements of the data if it names none, contracted on its structures.
 
     Raises:
         InputError: A value cannot be used, or there are too many distances.
@@ -142,6 +143,8 @@ def specification(values: dict[str, Any], labelled: Labelled) -> DescriptorSpec:
             f"descriptor.distances is {spec.distances}; expected at most {MOST_DISTANCES} (60 serve aluminium); change "
             f"the recipe"
         )
+    if isinstance(spec, Smooth):
+        return contracted(spec, [snapshot.system for snapshot in labelled.snapshots])
     return spec
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rhoscale.descriptors.smooth.contraction import contracted
 from rhoscale.descriptors.smooth.fast import cluster_describer, smooth_describer
 from rhoscale.descriptors.smooth.reference import describe_by_definition
 from rhoscale.descriptors.smooth.spec import AngularSet, RadialSet, Smooth, SurroundingsSet
@@ -12,6 +13,7 @@ __all__ = [
     "Smooth",
     "SurroundingsSet",
     "cluster_describer",
+    "contracted",
     "describe_by_definition",
     "smooth_describer",
 ]

@@ -103,14 +103,23 @@ class SmoothDescriber:
 
     @classmethod
     def among(cls, spec: Smooth, atoms: CellList, box: Cluster | None = None) -> SmoothDescriber:
-        """Prepare sorted atoms, for points anywhere or in the box of a cluster."""
+        """Prepare sorted atoms, for points anywhere or in the box of a cluster.
+
+        Raises:
+            InputError: The functions about an atom were not made of their primitives.
+        """
         chosen, positions = spec.surroundings, atoms.positions
         if chosen is None:
             return cls(spec, atoms, np.empty((0, 0), dtype=np.float32))
+        if chosen.uncontracted:
+            raise InputError(
+                f"the surroundings have {chosen.primitives} primitives and no contraction; expected one; let "
+                f"rhoscale.descriptors.smooth.contracted find it on some structures, as training does"
+            )
         low, high = (-np.inf, np.inf) if box is None else (box.low - chosen.cutoff, box.high + chosen.cutoff)
         asked = np.all((positions > low) & (positions < high), axis=1)
         known = np.zeros((len(positions), len(spec.elements) * chosen.neighbours * HARMONICS), dtype=np.float32)
-        known[asked] = _densities_at(positions[asked], chosen, spec, atoms)
+        known[asked] = _known_at(positions[asked], chosen, spec, atoms)
         return cls(spec, atoms, known)
 
     def __call__(self, points: FloatArray, threads: int | None = None) -> Features:
@@ -145,20 +154,30 @@ def _describe(
     share_bricks(bricks, lambda a, b: _describe_bricks(points, bricks, a, b, atoms, tables, known, rows), threads)
 
 
-def _densities_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:
-    """Neighbour densities c^e_nlm of all degrees at some atoms, [atoms, e x n x 25], times N_lm once more."""
+def densities_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:
+    """Neighbour densities c^e_nlm at some atoms, of the primitives where there are such, [atoms, e, n, 25]."""
     degrees = HIGHEST_DEGREE_ABOUT_ATOMS + 1
-    angular = AngularSet((chosen.neighbours,) * degrees, chosen.neighbour_cutoff)
+    count = chosen.primitives or chosen.neighbours
+    angular = AngularSet((count,) * degrees, chosen.neighbour_cutoff)
     tables = Tables.of(Smooth(spec.elements, (), (angular,), softening=spec.softening), densities=True)
-    shape = (len(positions), len(spec.elements), chosen.neighbours * HARMONICS)
+    shape = (len(positions), len(spec.elements), count * HARMONICS)
     found = np.empty((shape[0], shape[1] * shape[2]), dtype=np.float32)
-    if len(found) == 0:
-        return found
-    bricks = cut_into_bricks(positions, ATOMS_WIDTH)
-    _describe(positions, bricks, atoms, tables, np.empty((0, 0), dtype=np.float32), found, threads=1)
-    by_degree = np.split(found.reshape(shape), chosen.neighbours * np.arange(1, degrees) ** 2, axis=2)
-    together = [c.reshape(*shape[:2], chosen.neighbours, -1) for c in by_degree]
-    return (np.concatenate(together, axis=3) * NORMS_ABOUT_ATOMS).reshape(found.shape)
+    if len(found) > 0:
+        bricks = cut_into_bricks(positions, ATOMS_WIDTH)
+        _describe(positions, bricks, atoms, tables, np.empty((0, 0), dtype=np.float32), found, threads=1)
+    by_degree = np.split(found.reshape(shape), count * np.arange(1, degrees) ** 2, axis=2)
+    return np.concatenate([c.reshape(*shape[:2], count, -1) for c in by_degree], axis=3)
+
+
+def _known_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:
+    """What the kernel reads of some atoms: :func:`densities_at`, contracted, times N_lm once more."""
+    found = densities_at(positions, chosen, spec, atoms)
+    if chosen.contraction is not None:
+        by_row = np.zeros((HARMONICS, chosen.neighbours, chosen.primitives), dtype=np.float32)
+        for degree, rows in enumerate(chosen.contraction):
+            by_row[degree**2 : (degree + 1) ** 2] = rows
+        found = np.einsum("hnp,aeph->aenh", by_row, found)
+    return np.ascontiguousarray((found * NORMS_ABOUT_ATOMS).reshape(len(positions), -1))
 
 
 def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
@@ -167,7 +186,7 @@ def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
     Raises:
         ModelError: The crystal holds an element that the specification does not know.
     """
-    _check_elements(system.elements, spec)
+    check_elements(system.elements, spec)
     return SmoothDescriber.among(spec, periodic_cell_list(system, spec.elements))
 
 
@@ -178,7 +197,7 @@ def cluster_describer(cluster: Cluster, spec: Smooth) -> SmoothDescriber:
         HaloError: The halo is thinner than the reach of the features.
         ModelError: There is an element that the specification does not know.
     """
-    _check_elements(tuple(np.unique(cluster.species).tolist()), spec)
+    check_elements(tuple(np.unique(cluster.species).tolist()), spec)
     if cluster.halo < spec.reach:
         raise HaloError(
             f"the features reach {spec.reach:g} Bohr, beyond the {cluster.halo:g} Bohr halo; "
@@ -189,7 +208,12 @@ def cluster_describer(cluster: Cluster, spec: Smooth) -> SmoothDescriber:
     return SmoothDescriber.among(spec, atoms, cluster)
 
 
-def _check_elements(elements: tuple[str, ...], spec: Smooth) -> None:
+def check_elements(elements: tuple[str, ...], spec: Smooth) -> None:
+    """Refuse elements that the features do not know.
+
+    Raises:
+        ModelError: There is one.
+    """
     unknown = sorted(set(elements) - set(spec.elements))
     if unknown:
         raise ModelError(

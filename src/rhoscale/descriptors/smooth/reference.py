@@ -90,7 +90,7 @@ def _surroundings(
         to_atom = radial_functions(length, chosen.count, chosen.cutoff, soft)
         around, kind = _atoms_around(point + vector, system, chosen.neighbour_cutoff)
         lengths = np.linalg.norm(around, axis=1)
-        functions = radial_functions(lengths, chosen.neighbours, chosen.neighbour_cutoff, soft)
+        functions = radial_functions(lengths, chosen.primitives or chosen.neighbours, chosen.neighbour_cutoff, soft)
         u = vector / np.hypot(length, soft)
         w = around / np.hypot(lengths, soft)[:, None]
         sizes = np.linalg.norm(u) * np.linalg.norm(w, axis=1)
@@ -98,6 +98,8 @@ def _surroundings(
         legendre = np.stack([sizes**l * eval_legendre(l, cosines) for l in range(chosen.degree + 1)], axis=1)
         for e, element in enumerate(spec.elements):
             seen = functions[kind == element].T @ legendre[kind == element]
+            if chosen.contraction is not None:
+                seen = np.einsum("lnp,pl->nl", np.array(chosen.contraction), seen)
             found[spec.elements.index(own), e] += to_atom[:, None, None] * seen
     if kinds == 1:
         return [found.ravel()]

@@ -73,6 +73,10 @@ class SurroundingsSet:
         neighbours: Radial functions of the distance from an atom to those around it.
         neighbour_cutoff: Where these end, Bohr.
         degree: Highest degree l of the harmonics.
+        primitives: Of how many phi_p about an atom the ``neighbours`` functions are made; 0 where they are the first
+            phi themselves.
+        contraction: How they are made of them, [degree + 1, neighbours, primitives]; None as long as no structures
+            told it (:func:`rhoscale.descriptors.smooth.contracted`).
     """
 
     count: int
@@ -80,6 +84,8 @@ class SurroundingsSet:
     neighbours: int
     neighbour_cutoff: float
     degree: int = HIGHEST_DEGREE_ABOUT_ATOMS
+    primitives: int = 0
+    contraction: tuple[tuple[tuple[float, ...], ...], ...] | None = None
 
     def __post_init__(self) -> None:
         RadialSet(self.count, self.cutoff)
@@ -89,11 +95,38 @@ class SurroundingsSet:
                 f"harmonics about atoms go to degree {HIGHEST_DEGREE_ABOUT_ATOMS}; got degree={self.degree}; take 0 to "
                 f"{HIGHEST_DEGREE_ABOUT_ATOMS}"
             )
+        if self.primitives != 0 and self.primitives < self.neighbours:
+            raise InputError(
+                f"primitives={self.primitives} cannot make neighbours={self.neighbours} independent functions; take as "
+                f"many or more, or 0 for the first {self.neighbours} themselves"
+            )
+        shape = (self.degree + 1, self.neighbours, self.primitives)
+        if self.contraction is not None and np.shape(self.contraction) != shape:
+            raise InputError(
+                f"the contraction has shape {np.shape(self.contraction)}; expected {shape}, degrees, neighbours and "
+                f"primitives; leave it out, training finds it"
+            )
 
     @property
     def size(self) -> int:
         """Numbers F_nn'l."""
         return self.count * self.neighbours * (self.degree + 1)
+
+    @property
+    def uncontracted(self) -> bool:
+        """Whether structures still have to say how the functions about an atom are made of primitives."""
+        return self.primitives > 0 and self.contraction is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The set as plain values; what models before did not have is left out where it is not used."""
+        values = asdict(self)
+        if self.primitives == 0:
+            del values["primitives"]
+        if self.contraction is None:
+            del values["contraction"]
+        else:
+            values["contraction"] = [[list(row) for row in rows] for rows in self.contraction]
+        return values
 
 
 @dataclass(frozen=True)
@@ -115,7 +148,8 @@ class Smooth:
       184115 (2013), around a point, not an atom;
     - for the surroundings, F_nn'l = sum_I phi_n(r_I) sum_m c_n'lm(R_I) S_lm(u_I), the neighbour density c_n'lm at the
       atoms I (themselves included) in place of at the point, with cutoffs of its own: three bodies with one of the
-      atoms in the middle. For several elements e: the atoms I of e with c of all, then all atoms I with c^e of e.
+      atoms in the middle. For several elements e: the atoms I of e with c of all, then all atoms I with c^e of e. With
+      a contraction, c_n'lm = sum_p C^l_n'p c_plm of more primitives p.
 
     The length grows linearly with the number of elements.
 
@@ -175,8 +209,9 @@ class Smooth:
     def to_dict(self) -> dict[str, Any]:
         """The specification as plain values."""
         values = asdict(self)
-        if self.surroundings is None:
-            del values["surroundings"]
+        del values["surroundings"]
+        if self.surroundings is not None:
+            values["surroundings"] = self.surroundings.to_dict()
         return {"family": self.family, **values, "elements": list(self.elements)} | {
             "radial": [asdict(s) for s in self.radial],
             "angular": [{"counts": list(s.counts), "cutoff": s.cutoff} for s in self.angular],
@@ -210,8 +245,8 @@ class Smooth:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"smooth descriptors: {error!r}; expected radial sets with count and cutoff, angular sets with "
-                f"counts and cutoff, surroundings with count, cutoff, neighbours, neighbour_cutoff and degree, and a "
-                f"softening in Bohr"
+                f"counts and cutoff, surroundings with count, cutoff, neighbours, neighbour_cutoff, degree and "
+                f"primitives, and a softening in Bohr"
             ) from error
         return cls(elements=tuple(str(e) for e in values["elements"]), **given)
 
@@ -220,13 +255,15 @@ def _surroundings(values: Mapping[str, Any]) -> SurroundingsSet:
     unknown = sorted(set(values) - {f.name for f in fields(SurroundingsSet)})
     if unknown:
         raise KeyError(f"surroundings: {', '.join(unknown)}")
-    degree = int(values.get("degree", HIGHEST_DEGREE_ABOUT_ATOMS))
+    contraction = values.get("contraction")
     return SurroundingsSet(
         int(values["count"]),
         float(values["cutoff"]),
         int(values["neighbours"]),
         float(values["neighbour_cutoff"]),
-        degree,
+        int(values.get("degree", HIGHEST_DEGREE_ABOUT_ATOMS)),
+        int(values.get("primitives", 0)),
+        None if contraction is None else tuple(tuple(tuple(map(float, row)) for row in rows) for rows in contraction),
     )
 
 
