@@ -16,13 +16,8 @@ from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import WIDTH
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, collect, periodic_cell_list
 from rhoscale.descriptors.smooth.blocks import box, nearest_first, place_points, write_rows
-from rhoscale.descriptors.smooth.kernel import (
-    CHUNK,
-    angular_rows,
-    density_rows,
-    neighbour_density,
-    power_spectrum,
-)
+from rhoscale.descriptors.smooth.atoms import CHUNK, angular_rows, place_atoms
+from rhoscale.descriptors.smooth.kernel import add_densities, density_rows, normalise, power_spectrum
 from rhoscale.descriptors.smooth.radial import CHUNK as RADIAL_CHUNK
 from rhoscale.descriptors.smooth.radial import radial_sums
 from rhoscale.descriptors.smooth.spec import (
@@ -32,7 +27,7 @@ from rhoscale.descriptors.smooth.spec import (
     Smooth,
     SurroundingsSet,
 )
-from rhoscale.descriptors.smooth.surroundings import HARMONICS, NORMS_ABOUT_ATOMS, seen_rows, surrounding_sums
+from rhoscale.descriptors.smooth.surroundings import HARMONICS, NORMS_ABOUT_ATOMS, add_surroundings, seen_rows
 from rhoscale.errors import HaloError, InputError, ModelError
 from rhoscale.processor import zeros
 from rhoscale.system import System
@@ -46,39 +41,42 @@ class Tables(NamedTuple):
     """A specification in numbers.
 
     Attributes:
-        shapes: Of each radial and angular set: highest degree (-1: sums only), rank of its cutoff, counts.
-        constants: Of each set.
+        shapes: Of each pass over atoms: highest degree (-1: without neighbour densities), rank of its cutoff, counts.
+        constants: Of the functions of each.
+        kinds_of: Of each: 0 for radial sums, 1 for neighbour densities, 2 for surroundings, 3 for both of these, whose
+            functions are then the same.
         cutoffs: All that differ, rising, Bohr.
         densities: Whether neighbour densities themselves are asked for in place of their power spectra.
-        about_atoms: Of the surroundings: count (0: none), neighbours, degree, rank of the cutoff.
-        about_constants: Of their functions about the point.
+        about: Of the surroundings: count (0: none), neighbours, degree, first row of their features.
     """
 
     shapes: NDArray[np.int64]
     constants: NDArray[np.float32]
+    kinds_of: NDArray[np.int64]
     cutoffs: FloatArray
     densities: bool
-    about_atoms: tuple[int, int, int, int]
-    about_constants: NDArray[np.float32]
+    about: tuple[int, int, int, int]
 
     @classmethod
     def of(cls, spec: Smooth, *, densities: bool = False) -> Tables:
         """Prepare a specification."""
-        sets: list[tuple[int, tuple[int, ...], float]] = [(-1, (s.count,), s.cutoff) for s in spec.radial]
-        sets += [(len(s.counts) - 1, s.counts, s.cutoff) for s in spec.angular]
-        about = spec.surroundings
-        cutoffs = np.unique([cutoff for _, _, cutoff in sets] + ([] if about is None else [about.cutoff]))
+        sets = [(-1, (s.count,), s.cutoff, 0) for s in spec.radial]
+        sets += [(len(s.counts) - 1, s.counts, s.cutoff, 1) for s in spec.angular]
+        about, numbers = spec.surroundings, (0, 0, 0, 0)
+        if about is not None:
+            numbers = (about.count, about.neighbours, about.degree, spec.size - spec.surroundings_size)
+            shared = [i for i, s in enumerate(sets) if s[3] == 1 and s[2] == about.cutoff and max(s[1]) >= about.count]
+            if shared:
+                sets[shared[0]] = (*sets[shared[0]][:3], 3)
+            else:
+                sets.append((-1, (about.count,), about.cutoff, 2))
+        cutoffs = np.unique([cutoff for _, _, cutoff, _ in sets])
         shapes = np.zeros((len(sets), 3 + HIGHEST_DEGREE), dtype=np.int64)
-        for i, (degree, counts, cutoff) in enumerate(sets):
+        for i, (degree, counts, cutoff, _) in enumerate(sets):
             shapes[i, :2] = degree, np.searchsorted(cutoffs, cutoff)
             shapes[i, 2 : 2 + len(counts)] = counts
-        constants = np.array([_constants(c, spec.softening) for _, _, c in sets], dtype=np.float32).reshape(-1, 4)
-        if about is None:
-            return cls(shapes, constants, cutoffs, densities, (0, 0, 0, 0), np.zeros(4, dtype=np.float32))
-        rank = int(np.searchsorted(cutoffs, about.cutoff))
-        about_constants = np.array(_constants(about.cutoff, spec.softening), dtype=np.float32)
-        numbers = (about.count, about.neighbours, about.degree, rank)
-        return cls(shapes, constants, cutoffs, densities, numbers, about_constants)
+        constants = np.array([_constants(s[2], spec.softening) for s in sets], dtype=np.float32).reshape(-1, 4)
+        return cls(shapes, constants, np.array([s[3] for s in sets], dtype=np.int64), cutoffs, densities, numbers)
 
 
 def _constants(cutoff: float, soft: float) -> tuple[float, float, float, float]:
@@ -166,7 +164,7 @@ def densities_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, a
         bricks = cut_into_bricks(positions, ATOMS_WIDTH)
         _describe(positions, bricks, atoms, tables, np.empty((0, 0), dtype=np.float32), found, threads=1)
     by_degree = np.split(found.reshape(shape), count * np.arange(1, degrees) ** 2, axis=2)
-    return np.concatenate([c.reshape(*shape[:2], count, -1) for c in by_degree], axis=3)
+    return np.concatenate([c.reshape(*shape[:2], count, c.shape[2] // count) for c in by_degree], axis=3)
 
 
 def _known_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, atoms: CellList) -> Features:
@@ -177,7 +175,7 @@ def _known_at(positions: FloatArray, chosen: SurroundingsSet, spec: Smooth, atom
         for degree, rows in enumerate(chosen.contraction):
             by_row[degree**2 : (degree + 1) ** 2] = rows
         found = np.einsum("hnp,aeph->aenh", by_row, found)
-    return np.ascontiguousarray((found * NORMS_ABOUT_ATOMS).reshape(len(positions), -1))
+    return (found * NORMS_ABOUT_ATOMS).reshape(len(positions), len(spec.elements) * chosen.neighbours * HARMONICS)
 
 
 def smooth_describer(system: System, spec: Smooth) -> SmoothDescriber:
@@ -277,9 +275,9 @@ def _make_lists(kinds, capacity):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _make_scratch(kinds, tables):  # type: ignore[no-untyped-def]
-    """States of the radial sums; functions of a chunk of atoms about them; neighbour densities; atoms of a chunk."""
-    shapes, about = tables.shapes, tables.about_atoms
-    count, largest, rows = about[0], 0, seen_rows(kinds, about[1], about[2])
+    """States of the radial sums; functions of a chunk of atoms, where they are, what is seen of them; densities."""
+    shapes, about = tables.shapes, tables.about
+    count, largest, rows = 0, 0, angular_rows(0)
     for s in range(len(shapes)):
         count = max(count, shapes[s, 2:].max())
         if shapes[s, 0] >= 0:
@@ -289,33 +287,63 @@ def _make_scratch(kinds, tables):  # type: ignore[no-untyped-def]
         zeros(3 * RADIAL_CHUNK * WIDTH, np.float32),
         zeros(CHUNK * (count + 1) * WIDTH, np.float32),
         zeros(CHUNK * rows * WIDTH, np.float32),
+        zeros(CHUNK * seen_rows(kinds, about[1], about[2]) * WIDTH, np.float32),
         zeros((kinds + 1) * largest * WIDTH, np.float32).reshape((kinds + 1, largest * WIDTH)),
         np.empty(CHUNK + 1, dtype=np.int64),
     )
 
 
 @njit(nogil=True, cache=True, forceinline=True)
+def _pass(block, atoms, numbers, last, radial, counts, degree, what, about, known, kind, scratch, sums, table):  # type: ignore[no-untyped-def]
+    """One pass over the atoms of a kind: neighbour densities to ``sums``, surroundings to their rows of the table."""
+    _, functions, angles, seen, _, kept = scratch
+    stride = angular_rows(degree)
+    even = (counts.max() + 1) // 2 * 2
+    pieces = (last + CHUNK - 1) // CHUNK
+    most = (last + pieces - 1) // max(pieces, 1)
+    begin = 0
+    while begin < last:
+        size, begin = place_atoms(
+            block, atoms, numbers, begin, last, most, radial, even, functions, angles, stride, kept
+        )
+        if size == 0:
+            break
+        if what >= 2:
+            shape = (about[0], about[1], about[2], about[4])
+            add_surroundings(size, even, shape, kept, known, kind, functions, angles, stride, seen, table, about[3])
+        if degree >= 0:
+            add_densities(size, even, counts, functions, angles, stride, sums)
+    if degree >= 0:
+        normalise(counts, sums)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
 def _describe_block(block, near, numbers, ends, tables, known, scratch, table):  # type: ignore[no-untyped-def]
-    state, functions, angles, sums, kept = scratch
+    state, sums = scratch[0], scratch[4]
     shapes, constants = tables.shapes, tables.constants
     kinds = len(near)
     row = 0
     for s in range(len(shapes)):
-        degree, cutoff = shapes[s, 0], shapes[s, 1]
-        if degree < 0:
+        degree, cutoff, what = shapes[s, 0], shapes[s, 1], tables.kinds_of[s]
+        if what == 0:
             count = shapes[s, 2]
             for kind in range(kinds):
                 table[row * WIDTH : (row + count + 7) * WIDTH] = 0.0
                 radial_sums(block, near[kind], ends[kind, cutoff], constants[s], count, state, table, row)
                 row += count
             continue
-        counts = shapes[s, 2 : 3 + degree]
-        used = density_rows(counts) * WIDTH
+        if what >= 2:
+            table[tables.about[3] * WIDTH : len(table)] = 0.0
+        counts = shapes[s, 2 : 3 + max(degree, 0)]
+        used = density_rows(counts) * WIDTH if degree >= 0 else 0
         sums[:, :used] = 0.0
         for kind in range(kinds):
-            neighbour_density(
-                block, near[kind], ends[kind, cutoff], constants[s], counts, functions, angles, sums[kind]
-            )
+            _pass(
+                block, near[kind], numbers[kind], ends[kind, cutoff], constants[s], counts, degree, what,
+                (*tables.about, kinds), known, kind, scratch, sums[kind], table,
+            )  # fmt: skip
+        if degree < 0:
+            continue
         if tables.densities:
             for kind in range(kinds):
                 table[row * WIDTH : row * WIDTH + used] = sums[kind, :used]
@@ -329,12 +357,3 @@ def _describe_block(block, near, numbers, ends, tables, known, scratch, table): 
                 sums[kinds, i] += sums[kind, i]
         for kind in range(kinds):
             row = power_spectrum(sums[kinds], sums[kind], False, counts, table, row)
-    count, neighbours, degree, cutoff = tables.about_atoms
-    if count > 0:
-        shape = (count, neighbours, degree, kinds)
-        table[row * WIDTH : len(table)] = 0.0
-        for kind in range(kinds):
-            surrounding_sums(
-                block, near[kind], numbers[kind], ends[kind, cutoff], tables.about_constants, shape, known, kind,
-                functions, angles, kept, table, row,
-            )  # fmt: skip

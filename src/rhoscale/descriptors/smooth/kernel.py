@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rhoscale.descriptors.lanes import WIDTH, any_above, load_register, square_root, store
+from rhoscale.descriptors.lanes import load_register, store
+from rhoscale.descriptors.smooth.atoms import ORDER, S, X, Y, Z
 from rhoscale.descriptors.smooth.products import (
     LONGEST,
     TILE,
@@ -26,14 +27,10 @@ from rhoscale.descriptors.smooth.products import (
     write_products,
     write_symmetric_products,
 )
-from rhoscale.descriptors.smooth.radial import cutoff, vectors
 from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE
-
-CHUNK = 256 // WIDTH  # atoms whose functions are held in the first-level cache together; even
 
 _options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "forceinline": True}
 _f = np.float32
-_X, _Y, _Z, _S, _ORDER = range(5)  # rows of an atom: vector, its square; harmonics of one order, C_m and D_m first
 
 
 def _recurrence() -> tuple[Any, Any]:
@@ -54,12 +51,6 @@ _FACTORS, NORMS = _recurrence()
 
 
 @njit(**_options)
-def angular_rows(degree):  # type: ignore[no-untyped-def]
-    """Rows of an atom: where it is, and the harmonics of one order."""
-    return _ORDER + 2 * max(degree, 1)
-
-
-@njit(**_options)
 def density_rows(counts):  # type: ignore[no-untyped-def]
     """Rows of a neighbour density: c_nlm stands in row n (2l + 1) + l + m after those of the degrees below l."""
     rows = 0
@@ -69,75 +60,25 @@ def density_rows(counts):  # type: ignore[no-untyped-def]
 
 
 @njit(**_options)
-def place_atom(block, atoms, a, radial, functions, first, angles, row):  # type: ignore[no-untyped-def]
-    """Write where an atom is, to four rows from ``row``, and envelope and xi, to two from ``first``; its envelope."""
-    x, y, z, r2 = vectors(block, atoms, a)
-    soft = r2 + radial[3]
-    rho = square_root(soft)
-    inverse = rho / soft
-    envelope = cutoff(r2, radial)
-    store(angles, row + _X, x * inverse)
-    store(angles, row + _Y, y * inverse)
-    store(angles, row + _Z, z * inverse)
-    store(angles, row + _S, r2 * inverse * inverse)
-    store(functions, first, envelope)
-    store(functions, first + 1, rho * radial[1] + radial[2])
-    return envelope
-
-
-@njit(**_options)
-def _place_atoms(block, atoms, begin, last, most, radial, even, functions, angles, stride):  # type: ignore[no-untyped-def]
-    """Write where at most ``most`` atoms are, from ``begin`` on and within the cutoff of a point, and their functions.
-
-    Returns how many, and the next atom.
-    """
-    size = 0
-    while begin < last and size < most:
-        envelope = place_atom(block, atoms, begin, radial, functions, size * even, angles, size * stride)
-        begin += 1
-        size += any_above(envelope, _f(0.0))  # the next atom takes the place of one beyond the cutoff
-    write_functions(size, even, functions)
-    return size, begin
-
-
-@njit(**_options)
-def write_functions(size, even, functions):  # type: ignore[no-untyped-def]
-    """Write the radial functions of atoms whose first two rows hold envelope and xi.
-
-    A loop of its own: short loops overlap where long ones wait.
-    """
-    for a in range(size):
-        g = load_register(functions, a * even)
-        xi = load_register(functions, a * even + 1)
-        h = g * xi
-        xi = xi + xi
-        for n in range(0, even, 2):
-            store(functions, a * even + n, g)
-            store(functions, a * even + n + 1, h)
-            g = xi * h - g
-            h = xi * g - h
-
-
-@njit(**_options)
 def _write_zeroth_order(degree, size, angles, stride):  # type: ignore[no-untyped-def]
     """Write P_l0 of each atom, l = 0 ... degree; two atoms at a time, as each waits for the P before."""
     for a in range(0, size, 2):
         i, j = a * stride, (a + 1) * stride
-        z, s = load_register(angles, i + _Z), load_register(angles, i + _S)
-        w, t = load_register(angles, j + _Z), load_register(angles, j + _S)
+        z, s = load_register(angles, i + Z), load_register(angles, i + S)
+        w, t = load_register(angles, j + Z), load_register(angles, j + S)
         before = z - z + _f(1.0)
-        store(angles, i + _ORDER, before)
-        store(angles, j + _ORDER, before)
+        store(angles, i + ORDER, before)
+        store(angles, j + ORDER, before)
         if degree > 0:
-            store(angles, i + _ORDER + 1, z)
-            store(angles, j + _ORDER + 1, w)
+            store(angles, i + ORDER + 1, z)
+            store(angles, j + ORDER + 1, w)
         p, q, other = z, w, before
         for l in range(2, degree + 1):
             factor = _FACTORS[np.uintp(l), 0]
             before, p = p, z * p - s * factor * before
             other, q = q, w * q - t * factor * other
-            store(angles, i + _ORDER + l, p)
-            store(angles, j + _ORDER + l, q)
+            store(angles, i + ORDER + l, p)
+            store(angles, j + ORDER + l, q)
 
 
 @njit(**_options)
@@ -145,20 +86,20 @@ def _write_order(m, degree, size, angles, stride):  # type: ignore[no-untyped-de
     """Write P_lm C_m and P_lm D_m of each atom, l = m ... degree, in place of the order below; two atoms at a time."""
     for a in range(size):
         i = a * stride
-        x, y = load_register(angles, i + _X), load_register(angles, i + _Y)
+        x, y = load_register(angles, i + X), load_register(angles, i + Y)
         c, d = x, y
         if m > 1:
-            c, d = load_register(angles, i + _ORDER), load_register(angles, i + _ORDER + 1)
+            c, d = load_register(angles, i + ORDER), load_register(angles, i + ORDER + 1)
             c, d = x * c - y * d, x * d + y * c
-        store(angles, i + _ORDER, c)
-        store(angles, i + _ORDER + 1, d)
+        store(angles, i + ORDER, c)
+        store(angles, i + ORDER + 1, d)
     if m == degree:
         return
     for a in range(0, size, 2):
         i, j = a * stride, (a + 1) * stride
-        z, s = load_register(angles, i + _Z), load_register(angles, i + _S)
-        w, t = load_register(angles, j + _Z), load_register(angles, j + _S)
-        i, j = i + _ORDER, j + _ORDER
+        z, s = load_register(angles, i + Z), load_register(angles, i + S)
+        w, t = load_register(angles, j + Z), load_register(angles, j + S)
+        i, j = i + ORDER, j + ORDER
         c, d = load_register(angles, i), load_register(angles, i + 1)
         e, f = load_register(angles, j), load_register(angles, j + 1)
         i, j = i + 2, j + 2
@@ -193,44 +134,34 @@ def _add_order(m, size, even, counts, functions, angles, stride, sums):  # type:
                 count = (counts[l] - n + left - 1) // left
                 middle = first + n * rows + l
                 if m == 0:
-                    add_rows(count, size, functions, n, even, angles, _ORDER + l, stride, sums, middle, middle, rows)
+                    add_rows(count, size, functions, n, even, angles, ORDER + l, stride, sums, middle, middle, rows)
                 else:
-                    y = _ORDER + 2 * (l - m)
+                    y = ORDER + 2 * (l - m)
                     add_pairs(count, size, functions, n, even, angles, y, stride, sums, middle + m, middle - m, rows)
                 n += count
         first += counts[l] * rows
 
 
 @njit(**_options)
-def _normalise(counts, sums):  # type: ignore[no-untyped-def]
-    """Multiply each row by its N_lm."""
+def add_densities(size, even, counts, functions, angles, stride, sums):  # type: ignore[no-untyped-def]
+    """Add c_nlm = sum_I phi_n(r_I) S_lm(u_I) / N_lm of ``size`` atoms to ``sums``; ``angles`` keep only where they are."""
+    degree = len(counts) - 1
+    _write_zeroth_order(degree, size, angles, stride)
+    _add_order(0, size, even, counts, functions, angles, stride, sums)
+    for m in range(1, degree + 1):
+        _write_order(m, degree, size, angles, stride)
+        _add_order(m, size, even, counts, functions, angles, stride, sums)
+
+
+@njit(**_options)
+def normalise(counts, sums):  # type: ignore[no-untyped-def]
+    """Multiply each row of a neighbour density by its N_lm."""
     row = 0
     for l in range(len(counts)):
         for _ in range(counts[l]):
             for m in range(2 * l + 1):
                 store(sums, row + m, load_register(sums, row + m) * NORMS[np.uintp(l * l + m)])
             row += 2 * l + 1
-
-
-@njit(**_options)
-def neighbour_density(block, atoms, last, radial, counts, functions, angles, sums):  # type: ignore[no-untyped-def]
-    """Add c_nlm = sum_I phi_n(r_I) S_lm(u_I) to ``sums``, which are zero before."""
-    degree = len(counts) - 1
-    stride = angular_rows(degree)
-    even = (counts.max() + 1) // 2 * 2
-    pieces = (last + CHUNK - 1) // CHUNK
-    most = (last + pieces - 1) // max(pieces, 1)
-    begin = 0
-    while begin < last:
-        size, begin = _place_atoms(block, atoms, begin, last, most, radial, even, functions, angles, stride)
-        if size == 0:
-            break
-        _write_zeroth_order(degree, size, angles, stride)
-        _add_order(0, size, even, counts, functions, angles, stride, sums)
-        for m in range(1, degree + 1):
-            _write_order(m, degree, size, angles, stride)
-            _add_order(m, size, even, counts, functions, angles, stride, sums)
-    _normalise(counts, sums)
 
 
 @njit(**_options)

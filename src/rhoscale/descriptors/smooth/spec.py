@@ -191,9 +191,13 @@ class Smooth:
     def size(self) -> int:
         """Features of a point."""
         each = sum(s.count for s in self.radial) + sum(s.size for s in self.angular)
-        if self.surroundings is not None:
-            each += self.surroundings.size * min(2, len(self.elements))
-        return len(self.elements) * each
+        return len(self.elements) * each + self.surroundings_size
+
+    @property
+    def surroundings_size(self) -> int:
+        """How many features, the last ones, are of the surroundings."""
+        each = 0 if self.surroundings is None else self.surroundings.size
+        return each * (1 if len(self.elements) == 1 else 2 * len(self.elements))
 
     @property
     def two_body_size(self) -> int:

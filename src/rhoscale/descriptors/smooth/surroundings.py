@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rhoscale.descriptors.lanes import any_above, load_register, store
-from rhoscale.descriptors.smooth.kernel import CHUNK, NORMS, place_atom, write_functions
+from rhoscale.descriptors.lanes import load_register, store
+from rhoscale.descriptors.smooth.atoms import S, X, Y, Z
+from rhoscale.descriptors.smooth.kernel import NORMS
 from rhoscale.descriptors.smooth.products import LONGEST, add_pairs, add_rows
 from rhoscale.descriptors.smooth.spec import HIGHEST_DEGREE_ABOUT_ATOMS
 
@@ -24,29 +25,12 @@ NORMS_ABOUT_ATOMS = NORMS[:HARMONICS]  # of S_lm; the kernel's polynomials are w
 _options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "forceinline": True}
 _f = np.float32
 _u = np.uintp  # an index that cannot be negative is not looked at before each use
-_X, _Y, _Z, _S, _SEEN = range(5)  # rows of an atom: vector, its square; then sum_m c_n'lm S_lm of each kind and n'
 
 
 @njit(**_options)
 def seen_rows(kinds, neighbours, degree):  # type: ignore[no-untyped-def]
-    """Rows of an atom: where it is, and what is around it by kinds and in all."""
-    return _SEEN + (kinds + 1) * neighbours * (degree + 1)
-
-
-@njit(**_options)
-def _place_atoms(block, atoms, numbers, begin, last, radial, even, functions, seen, stride, kept):  # type: ignore[no-untyped-def]
-    """Write where at most CHUNK atoms are, from ``begin`` on and within the cutoff of a point, and which they are.
-
-    Returns how many, and the next atom.
-    """
-    size = 0
-    while begin < last and size < CHUNK:
-        envelope = place_atom(block, atoms, begin, radial, functions, size * even, seen, size * stride)
-        kept[size] = numbers[begin]
-        begin += 1
-        size += any_above(envelope, _f(0.0))  # the next atom takes the place of one beyond the cutoff
-    write_functions(size, even, functions)
-    return size, begin
+    """Rows of an atom: sum_m c_n'lm S_lm of each n' and l, by kinds and, if there are several, in all."""
+    return (kinds + (kinds > 1)) * neighbours * (degree + 1)
 
 
 @njit(**_options)
@@ -95,14 +79,13 @@ def _see(x, y, z, s, known, c, rows, degree, seen, at):  # type: ignore[no-untyp
 
 
 @njit(**_options)
-def _see_all(size, kept, known, kinds, neighbours, degree, seen, stride):  # type: ignore[no-untyped-def]
-    """What is around each atom, by kinds and, after them, in all."""
+def _see_all(size, kept, known, kinds, neighbours, degree, angles, step, seen, stride):  # type: ignore[no-untyped-def]
+    """Write what is around each atom, by kinds and, after them, in all."""
     each, rows = neighbours * (degree + 1), kinds * neighbours
     for a in range(size):
-        at = a * stride
-        x, y = load_register(seen, at + _X), load_register(seen, at + _Y)
-        z, s = load_register(seen, at + _Z), load_register(seen, at + _S)
-        at += _SEEN
+        at, row = a * stride, a * step
+        x, y = load_register(angles, row + X), load_register(angles, row + Y)
+        z, s = load_register(angles, row + Z), load_register(angles, row + S)
         _see(x, y, z, s, known, _u(kept[a] * rows * HARMONICS), rows, degree, seen, at)
         if kinds > 1:
             for j in range(each):
@@ -129,25 +112,16 @@ def _add_products(size, count, even, each, functions, seen, first, stride, sums,
 
 
 @njit(**_options)
-def surrounding_sums(  # type: ignore[no-untyped-def]
-    block, atoms, numbers, last, radial, shape, known, kind, functions, seen, kept, sums, at
-):
-    """Add the F_nn'l of the atoms of one kind to the rows of ``sums`` from ``at`` on, all lists one after the other."""
+def add_surroundings(size, even, shape, kept, known, kind, functions, angles, step, seen, sums, at):  # type: ignore[no-untyped-def]
+    """Add the F_nn'l of ``size`` atoms of one kind to the rows of ``sums`` from ``at`` on, lists one after the other."""
     count, neighbours, degree, kinds = shape
     each = neighbours * (degree + 1)
     stride = seen_rows(kinds, neighbours, degree)
-    even = (count + 1) // 2 * 2
-    begin = 0
-    while begin < last:
-        size, begin = _place_atoms(block, atoms, numbers, begin, last, radial, even, functions, seen, stride, kept)
-        if size == 0:
-            break
-        _see_all(size, kept, known, kinds, neighbours, degree, seen, stride)
-        if kinds == 1:
-            _add_products(size, count, even, each, functions, seen, _SEEN, stride, sums, at)
-            continue
-        first = _SEEN + kinds * each
-        _add_products(size, count, even, each, functions, seen, first, stride, sums, at + kind * count * each)
-        for other in range(kinds):
-            row = at + (kinds + other) * count * each
-            _add_products(size, count, even, each, functions, seen, _SEEN + other * each, stride, sums, row)
+    _see_all(size, kept, known, kinds, neighbours, degree, angles, step, seen, stride)
+    if kinds == 1:
+        _add_products(size, count, even, each, functions, seen, 0, stride, sums, at)
+        return
+    _add_products(size, count, even, each, functions, seen, kinds * each, stride, sums, at + kind * count * each)
+    for other in range(kinds):
+        row = at + (kinds + other) * count * each
+        _add_products(size, count, even, each, functions, seen, other * each, stride, sums, row)
