@@ -144,6 +144,29 @@ def test_a_data_set_is_made_once_with_its_provenance(tmp_path: Path) -> None:
     assert snapshot.settings["rhoscale"]
 
 
+def test_other_labels_of_one_structure_take_it_and_its_density_from_the_store(tmp_path: Path) -> None:
+    """And only of the very structure: another waiting time or number in the trajectory is thermalised anew."""
+    generate(recipe(tmp_path))
+    store = SnapshotStore.open(recipe(tmp_path).output)
+    shutil.rmtree(store.work / "trajectories")
+    finer = {**BATCH, "name": "finer", "engine": {"cutoff_ry": 12, "density_cutoff_ry": 16}}
+    later = {**BATCH, "name": "later", "thermostat": {"equilibration_fs": 80}}
+    counting, events = Counting(), list[Event]()
+    generate(recipe(tmp_path, batch=[BATCH, finer, later]), engine_maker=counting, on_event=events.append)
+    assert len(counting.runs) == 2 * BATCH["snapshots"]
+    assert {e.task.batch.name for e in events if e.state == "thermalising"} == {"later"}
+    by_batch = {name: store.select(batch=name) for name in ("a", "finer", "later")}
+    for first, second, other in zip(*by_batch.values(), strict=True):
+        one, same, different = (store.load(record) for record in (first, second, other))
+        assert one.system.content_hash() == same.system.content_hash() != different.system.content_hash()
+        assert one.settings["cutoff_hartree"] == 5.0
+        assert same.settings["cutoff_hartree"] == 6.0
+        assert same.origin["started_from"] == first.task
+        assert same.origin["task"] == second.task
+        kept = {"trajectory", "seed", "temperature", "decorrelation", "thermostat"}
+        assert {key: same.origin[key] for key in kept} == {key: one.origin[key] for key in kept}
+
+
 def test_thermal_structures_have_moved_but_not_collapsed(tmp_path: Path) -> None:
     config = recipe(tmp_path)
     generate(config)

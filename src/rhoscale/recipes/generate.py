@@ -150,7 +150,11 @@ def generate(
             if not mine or store.record(task.name) is not None:
                 return None
             maker = partial(engine_maker, files=files, scratch=scratch)
-            snapshot = make_snapshot(task, store.work, maker, tell, start)
+            relative = labelled_before(store, task)
+            if relative is None:
+                snapshot = make_snapshot(task, store.work, maker, tell, start)
+            else:
+                snapshot = relabelled(task, relative, maker, tell)
             with lock:
                 return store.add(
                     snapshot, task=task.name, batch=task.batch.name, role=task.batch.role, subsets=task.batch.subsets
@@ -236,6 +240,27 @@ def make_snapshot(
     )
 
 
+def labelled_before(store: SnapshotStore, task: Task) -> Snapshot | None:
+    """A snapshot of the very structure that a task asks for, with another label, if there is one."""
+    wanted = _given({**_sampling(task), "index": task.frame})
+    for record in store.records():
+        if record.trajectory == task.trajectory:
+            snapshot = store.load(record)
+            if _given({key: snapshot.origin.get(key) for key in ("thermostat", "ab_initio", "index")}) == wanted:
+                return snapshot
+    return None
+
+
+def relabelled(
+    task: Task, relative: Snapshot, maker: Callable[[EngineConfig], Engine], tell: Callable[[Event], None]
+) -> Snapshot:
+    """Label the structure of a snapshot with the settings of a task, starting from the density that is there."""
+    tell(Event(task, "labelling", f"the structure of {relative.origin['task']}, from its density"))
+    state = maker(task.engine).ground_state(relative.system, initial_density=relative.density)
+    origin = {**relative.origin, "task": task.name, "batch": task.batch.name, "sampling_core_seconds": 0.0}
+    return snapshot_of(state, {**origin, "started_from": relative.origin["task"]})
+
+
 def _thermal_structure(
     task: Task, work: Path, maker: Callable[[EngineConfig], Engine], start: StartDensity | None
 ) -> tuple[ThermalStructure, float]:
@@ -283,13 +308,27 @@ def _origin(task: Task, structure: ThermalStructure, scale: float) -> dict[str, 
         "strain_voigt": _voigt(task),
         "volume_per_atom_bohr3": structure.system.volume / len(structure.system),
         "method": "classical" if batch.ab_initio is None else "ab-initio",
-        "thermostat": {"name": "Nose-Hoover chain of 3", **plain(task.thermostat)},
+        **_sampling(task),
         "calculator": {"name": task.thermostat.forces, "length_scale": scale, "ase": ASE_VERSION},
-        "ab_initio": None
-        if batch.ab_initio is None or task.dynamics_engine is None
-        else {"duration_fs": batch.ab_initio.duration_fs, "engine": plain(task.dynamics_engine)},
         "sampling_core_seconds": 0.0 if batch.ab_initio is None else round(structure.stage_seconds, 1),
         **structure.to_dict(),
+    }
+
+
+def _sampling(task: Task) -> dict[str, Any]:
+    """What moved the atoms besides the potential, which the name of the trajectory knows."""
+    ab_initio = None
+    if task.batch.ab_initio is not None and task.dynamics_engine is not None:
+        ab_initio = {"duration_fs": task.batch.ab_initio.duration_fs, "engine": plain(task.dynamics_engine)}
+    return {"thermostat": {"name": "Nose-Hoover chain of 3", **plain(task.thermostat)}, "ab_initio": ab_initio}
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is None: older snapshots do not name settings that came later and are off."""
+    return {
+        key: _given(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
     }
 
 
