@@ -20,6 +20,17 @@ from rhoscale.uncertainty import Recalibration, fit_recalibration
 FARTHEST_PAIR = 20.0  # Bohr; beyond the nearest-neighbour distance of any bulk material
 
 
+def training_batches(store: SnapshotStore, config: DataConfig) -> tuple[str, ...]:
+    """Batches to train on: those named, or all of role ``train`` that are no better labels of others.
+
+    Raises:
+        DatasetError: None is left.
+    """
+    if config.train or not config.converged:
+        return config.train
+    return _left(store, config, "train", "converged", config.converged, "train on")
+
+
 def validation_batches(store: SnapshotStore, config: DataConfig) -> tuple[str, ...]:
     """Batches that training is followed on: those named, or all of role ``validation`` kept for no calibration.
 
@@ -28,12 +39,19 @@ def validation_batches(store: SnapshotStore, config: DataConfig) -> tuple[str, .
     """
     if config.validation or not config.calibration:
         return config.validation
-    there = dict.fromkeys(r.batch for r in store.select(role="validation", subset=config.subset))
-    rest = tuple(batch for batch in there if batch not in config.calibration)
+    return _left(store, config, "validation", "calibration", config.calibration, "follow the training on")
+
+
+def _left(
+    store: SnapshotStore, config: DataConfig, role: str, key: str, taken: Sequence[str], purpose: str
+) -> tuple[str, ...]:
+    """Batches of a role that another key does not take."""
+    there = dict.fromkeys(r.batch for r in store.select(role=role, subset=config.subset))
+    rest = tuple(batch for batch in there if batch not in taken)
     if not rest:
         raise DatasetError(
-            f"data.calibration takes all validation batches of {store.path} ({', '.join(there)}); expected one that is "
-            f"left to follow the training on; name it as data.validation too, or calibrate on fewer"
+            f"data.{key} takes all {role} batches of {store.path} ({', '.join(there)}); expected one that is left to "
+            f"{purpose}; name it as data.{role} too, or take fewer"
         )
     return rest
 

@@ -25,11 +25,12 @@ from rhoscale.models import Scaling, TrainedModel, save_trained
 from rhoscale.promolecule import fit_promolecule
 from rhoscale.recipes import training_data as data
 from rhoscale.recipes.atomic_tables import atomic_tables
-from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, validation_batches
+from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, training_batches, validation_batches
 from rhoscale.recipes.compute_grid import FITTED, ComputeGrid, choose_compute_grid
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate, test_records
 from rhoscale.recipes.member import Member, Report, Stage, posterior_of, start_of
+from rhoscale.recipes.label_correction import LabelCorrection, label_correction
 from rhoscale.recipes.prior import SUMS_OF_ATOMS, promolecule_arrays, promolecule_tables, refitted
 from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.recipes.training_plan import TrainConfig, TransferConfig
@@ -82,13 +83,17 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     test_records(store, config.evaluation)  # before hours of training, not after
     _refuse_output(config.output, resume=resume, force=force)
     report("reading snapshots and describing points", None)
-    labelled = data.select(store, "train", config.data.train, config.data.subset)
+    labelled = data.select(store, "train", training_batches(store, config.data), config.data.subset)
     labelled = data.first(labelled, config.data.snapshots or len(labelled.records))
     validation = data.select(store, "validation", validation_batches(store, config.data), config.data.subset)
     calibration = calibration_snapshots(store, config.data)
     spec = data.specification(dict(config.descriptor), labelled)
     tables = _atoms(config, labelled, store.pseudopotential_folder)
-    stage = _stage("stage 1", config, spec, labelled, validation, tables)
+    correction = None
+    if config.data.converged:
+        report("comparing labels of training with better ones", None)
+        correction = label_correction(store, config.data.converged, labelled, spec, config.data.spacing)
+    stage = _stage("stage 1", config, spec, labelled, validation, tables, correction)
     prior_arrays: Mapping[str, NDArray[np.float64]] = {} if tables is None else promolecule_arrays(tables)
     if config.prior_mean == "linear":
         baseline = data.linear_prior(stage.points, stage.validation_points)
@@ -100,7 +105,7 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     model = _untrained(config, spec, labelled, scaling, prior_arrays, grid)
     stages = [stage]
     if config.transfer is not None:
-        stages.append(_second_stage(config, config.transfer, store, spec, model, stage))
+        stages.append(_second_stage(config, config.transfer, store, spec, model, stage, correction))
     members = [Member(config, number, model, work, report) for number in range(config.posterior.members)]
     results = [member.fitted(stages) for member in members]
     model = replace(model, posterior=posterior_of([result[-1] for result in results]))
@@ -115,6 +120,8 @@ def _train(config: TrainConfig, *, resume: bool, force: bool, report: Report) ->
     cases = evaluate(model, store, config.evaluation, report=lambda text: report(text, None))
     seconds = time.monotonic() - started
     card = {**_card(config, store, stages, results, held_out, cases, seconds), "compute_grid": grid.to_card()}
+    if correction is not None:
+        card["data"]["label_correction"] = correction.about()
     model = replace(model, card=card)
     save_trained(model, config.output, force=True)
     shutil.rmtree(work)
@@ -161,9 +168,12 @@ def _stage(
     labelled: data.Labelled,
     validation: data.Labelled,
     tables: data.Tables | None,
+    correction: LabelCorrection | None,
 ) -> Stage:
     points = data.training_points(labelled, spec, config.data, config.fit.seed, tables)
     grids = [data.grid_points(s, spec, config.data.validation_spacing, tables) for s in validation.snapshots]
+    if correction is not None:
+        points, *grids = [data.without(p, correction.off_by.predict) for p in (points, *grids)]
     return Stage(name, labelled, points, validation, grids)
 
 
@@ -207,13 +217,14 @@ def _second_stage(
     spec: DescriptorSpec,
     model: TrainedModel,
     first_stage: Stage,
+    correction: LabelCorrection | None,
 ) -> Stage:
     labelled = data.first(data.select(store, "train", transfer.train), transfer.settings.data_fraction)
     validation = first_stage.validation
     if transfer.validation:
         validation = data.select(store, "validation", transfer.validation)
     tables = promolecule_tables(model) if model.prior_mean in SUMS_OF_ATOMS else None
-    stage = _stage("stage 2", config, spec, labelled, validation, tables)
+    stage = _stage("stage 2", config, spec, labelled, validation, tables, correction)
     if model.prior_mean == "linear":
         stage = _with_baseline(stage, LinearBaseline.from_arrays(model.prior_arrays))  # type: ignore[arg-type]
     return stage

@@ -26,7 +26,10 @@ class DataConfig:
     Attributes:
         path: Folder of the data set.
         subset: Named selection that training and validation are limited to.
-        train: Batches to train on; by default all of role ``train``.
+        train: Batches to train on; by default all of role ``train`` but those of ``converged``.
+        converged: Batches of role ``train`` with better labels of structures that are trained on: what the labels of
+            training and validation are off by is learned from them and taken off
+            (:mod:`rhoscale.recipes.label_correction`).
         validation: Batches for validation; by default all of role ``validation`` not named for calibration.
         calibration: Batches of role ``validation`` that uncertainties are recalibrated on; by default those that
             validate. Labels of test quality, and cells other than those that chose the epoch, calibrate better.
@@ -40,6 +43,7 @@ class DataConfig:
     path: Path
     subset: str | None = None
     train: tuple[str, ...] = ()
+    converged: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()
     snapshots: int | None = None
