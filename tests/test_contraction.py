@@ -68,8 +68,8 @@ def test_no_other_two_functions_hold_more_of_the_variance() -> None:
     seen = []
     primitive = Smooth(("Al",), (), (), SurroundingsSet(1, 1.0, SET.primitives, 6.0, 1))
     for system in atoms:
-        for atom in system.positions:
-            seen.append(by_definition(atom + 0.3 * directions, system, primitive)[:, 0, 0, :, 1])
+        places = system.positions[:, None] + 0.3 * directions
+        seen += [by_definition(around, system, primitive)[:, 0, 0, :, 1] for around in places]
     moments = np.cov(np.concatenate(seen).T)
     chosen = np.array(spec.surroundings.contraction[1])
     np.testing.assert_allclose(chosen @ chosen.T, np.eye(2), atol=1e-12)

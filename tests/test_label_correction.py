@@ -107,12 +107,12 @@ def test_what_cannot_be_compared_is_refused(store: SnapshotStore, tmp_path: Path
         label_correction(store, ["nothing"], training, SPEC, 0.6)
     with pytest.raises(DatasetError, match="no snapshot of test has the role train"):
         label_correction(store, ["test"], training, SPEC, 0.6)
-    with pytest.raises(DatasetError, match="train-0 of data.converged has the structure of no training snapshot"):
+    with pytest.raises(DatasetError, match=r"train-0 of data\.converged has the structure of no training snapshot"):
         label_correction(store, ["train"], labelled(store, "validation"), SPEC, 0.6)
     one = SnapshotStore.create(tmp_path / "one", name="one", description="a single structure")
     for name in ("train-0", "better-0"):
         one.add(store.load(store.record(name)), task=name, batch=name[:-2], role="train")
     with pytest.raises(DatasetError, match=r"one trajectory \(seed0\); expected at least two"):
         label_correction(one, ["better"], labelled(one, "train"), SPEC, 0.6)
-    with pytest.raises(DatasetError, match="data.converged takes all train batches"):
+    with pytest.raises(DatasetError, match=r"data\.converged takes all train batches"):
         training_batches(one, recipe(one, tmp_path / "m", converged=["better", "train"]).data)

@@ -108,9 +108,7 @@ def _shift(whole: NormalEquations) -> float:
     return 2.0 * origin * float(whole.moments[-2, -1]) + origin**2 * float(whole.moments[-1, -1])
 
 
-def _pairs(
-    store: SnapshotStore, batches: Sequence[str], labelled: Labelled
-) -> list[tuple[Record, Snapshot, Snapshot]]:
+def _pairs(store: SnapshotStore, batches: Sequence[str], labelled: Labelled) -> list[tuple[Record, Snapshot, Snapshot]]:
     """Better records, the labels of training of the same structures, and the better labels."""
     known = {s.system.content_hash(): s for s in labelled.snapshots}
     there = {r.batch for r in store.records()}

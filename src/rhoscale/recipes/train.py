@@ -29,8 +29,8 @@ from rhoscale.recipes.calibrate import calibrated, calibration_snapshots, traini
 from rhoscale.recipes.compute_grid import FITTED, ComputeGrid, choose_compute_grid
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.evaluate import CaseErrors, cases_to_card, evaluate, test_records
-from rhoscale.recipes.member import Member, Report, Stage, posterior_of, start_of
 from rhoscale.recipes.label_correction import LabelCorrection, label_correction
+from rhoscale.recipes.member import Member, Report, Stage, posterior_of, start_of
 from rhoscale.recipes.prior import SUMS_OF_ATOMS, promolecule_arrays, promolecule_tables, refitted
 from rhoscale.recipes.torch_threads import torch_threads
 from rhoscale.recipes.training_plan import TrainConfig, TransferConfig

@@ -15,8 +15,8 @@ from rhoscale.descriptors.bricks import Bricks, cut_into_bricks, share_bricks
 from rhoscale.descriptors.interface import Features
 from rhoscale.descriptors.lanes import WIDTH
 from rhoscale.descriptors.neighbours import CellList, cluster_cell_list, collect, periodic_cell_list
-from rhoscale.descriptors.smooth.blocks import box, nearest_first, place_points, write_rows
 from rhoscale.descriptors.smooth.atoms import CHUNK, angular_rows, place_atoms
+from rhoscale.descriptors.smooth.blocks import box, nearest_first, place_points, write_rows
 from rhoscale.descriptors.smooth.kernel import add_densities, density_rows, normalise, power_spectrum
 from rhoscale.descriptors.smooth.radial import CHUNK as RADIAL_CHUNK
 from rhoscale.descriptors.smooth.radial import radial_sums
@@ -60,7 +60,7 @@ class Tables(NamedTuple):
     @classmethod
     def of(cls, spec: Smooth, *, densities: bool = False) -> Tables:
         """Prepare a specification."""
-        sets = [(-1, (s.count,), s.cutoff, 0) for s in spec.radial]
+        sets: list[tuple[int, tuple[int, ...], float, int]] = [(-1, (s.count,), s.cutoff, 0) for s in spec.radial]
         sets += [(len(s.counts) - 1, s.counts, s.cutoff, 1) for s in spec.angular]
         about, numbers = spec.surroundings, (0, 0, 0, 0)
         if about is not None:

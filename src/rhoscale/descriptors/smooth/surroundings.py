@@ -113,7 +113,7 @@ def _add_products(size, count, even, each, functions, seen, first, stride, sums,
 
 @njit(**_options)
 def add_surroundings(size, even, shape, kept, known, kind, functions, angles, step, seen, sums, at):  # type: ignore[no-untyped-def]
-    """Add the F_nn'l of ``size`` atoms of one kind to the rows of ``sums`` from ``at`` on, lists one after the other."""
+    """Add the F_nn'l of ``size`` atoms of one kind to the rows of ``sums`` from ``at`` on, list after list."""
     count, neighbours, degree, kinds = shape
     each = neighbours * (degree + 1)
     stride = seen_rows(kinds, neighbours, degree)
