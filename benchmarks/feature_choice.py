@@ -4,6 +4,7 @@
     python benchmarks/feature_choice.py data/sige --test test-x50 --features wide --points 1500 5000 15000
     python benchmarks/feature_choice.py data/sige --test test-x50 --features degree-9 --every 1 2 4
     python benchmarks/feature_choice.py data/al --test validation-32 --features degree-4 --surroundings none 5,8,3,9
+    python benchmarks/feature_choice.py data/al --test validation-32 --features degree-3 --surroundings 8,11,4,12,10
 
 Every model sees the same points of the same training snapshots; the network (64 wide, 6 layers, squared error, no
 noise, no posterior) has the same number of updates for each. Errors are L1 per electron on random points of the judged
@@ -29,7 +30,7 @@ from rhoscale.baselines.linear import LinearBaseline, fit_linear
 from rhoscale.datasets.points import Draw, PointSet, points_of
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import describer
-from rhoscale.descriptors.smooth import AngularSet, Smooth, SurroundingsSet
+from rhoscale.descriptors.smooth import AngularSet, Smooth, SurroundingsSet, contracted
 from rhoscale.snapshot import Snapshot
 
 SPACING = 0.5  # Bohr
@@ -39,6 +40,7 @@ ANGULAR = {  # numbers of radial functions for the degrees 0, 1, ... and cutoff 
     "wide-to-9": (((10,) * 5, 9.0),),
     "wide": (((10,) * 5, 11.0),),
     "wide-14-functions": (((14,) * 5, 11.0),),
+    "degree-3": (((8, 8, 6, 4), 11.0),),
     "degree-4": (((10, 10, 10, 9, 8), 11.0),),
     "degree-4-falling": (((10, 10, 8, 6, 4), 11.0),),
     "degree-4-small": (((8, 8, 6, 4, 3), 11.0),),
@@ -115,11 +117,15 @@ class _Skip(nn.Module):
 
 
 def parsed_surroundings(text: str) -> SurroundingsSet | None:
-    """``5,8,3,9``: functions of the point, their cutoff, functions of the neighbours, their cutoff; ``none``."""
+    """``5,8,3,9``: functions of the point, their cutoff, functions of the neighbours, their cutoff; ``none``.
+
+    A fifth number is that of the primitives of which the functions of the neighbours are made.
+    """
     if text == "none":
         return None
-    count, cutoff, neighbours, neighbour_cutoff = text.split(",")
-    return SurroundingsSet(int(count), float(cutoff), int(neighbours), float(neighbour_cutoff))
+    count, cutoff, neighbours, neighbour_cutoff, *primitives = text.split(",")
+    made_of = int(primitives[0]) if primitives else 0
+    return SurroundingsSet(int(count), float(cutoff), int(neighbours), float(neighbour_cutoff), primitives=made_of)
 
 
 def errors_of(
@@ -168,7 +174,8 @@ def main() -> None:
     for name, around, every, count in product(options.features, options.surroundings, options.every, options.points):
         start = time.process_time()
         angular = tuple(AngularSet(counts, cutoff) for counts, cutoff in ANGULAR[name])
-        spec = Smooth(elements, angular=angular, surroundings=around)
+        systems = [s.system for s in train[::every]]
+        spec = contracted(Smooth(elements, angular=angular, surroundings=around), systems)
         row = [name, _named(around), str(spec.size), str(len(train[::every])), str(count)]
         row += [f"{e:.4f}" for e in errors_of(train[::every], judged, spec, count, options.width, options.seeds)]
         print(f"| {' | '.join(row)} | {time.process_time() - start:.0f} s |", flush=True)
@@ -177,7 +184,8 @@ def main() -> None:
 def _named(around: SurroundingsSet | None) -> str:
     if around is None:
         return "none"
-    return f"{around.count} to {around.cutoff:g}, {around.neighbours} to {around.neighbour_cutoff:g}"
+    made = f" of {around.primitives}" if around.primitives else ""
+    return f"{around.count} to {around.cutoff:g}, {around.neighbours}{made} to {around.neighbour_cutoff:g}"
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def _add_order(m, size, even, counts, functions, angles, stride, sums):  # type:
 
 @njit(**_options)
 def add_densities(size, even, counts, functions, angles, stride, sums):  # type: ignore[no-untyped-def]
-    """Add c_nlm = sum_I phi_n(r_I) S_lm(u_I) / N_lm of ``size`` atoms to ``sums``; of ``angles`` the first rows stay."""
+    """Add c_nlm = sum_I phi_n(r_I) S_lm(u_I) / N_lm of ``size`` atoms to ``sums``; first rows of ``angles`` stay."""
     degree = len(counts) - 1
     _write_zeroth_order(degree, size, angles, stride)
     _add_order(0, size, even, counts, functions, angles, stride, sums)
