@@ -96,6 +96,22 @@ def test_kernel_equals_definition_of_surroundings(
     np.testing.assert_allclose(describe(system, points, spec) / scale, by_definition / scale, atol=2e-5)
 
 
+@pytest.mark.parametrize("elements", [("Al",), ("Ge", "Si")])
+@pytest.mark.parametrize(("count", "cutoff", "shared"), [(3, 6.5, 1), (2, 6.5, 1), (4, 6.5, None), (3, 5.0, None)])
+def test_surroundings_that_share_their_functions_with_an_angular_set_are_the_same(
+    elements: tuple[str, ...], count: int, cutoff: float, shared: int | None
+) -> None:
+    system = triclinic(4, atoms=9)
+    system = System(system.cell, system.positions, np.where(system.species == "Si", elements[-1], elements[0]))
+    points = np.concatenate([scattered(system, 30), system.positions[:2]])
+    sets = (AngularSet((2, 2), 6.5), AngularSet((3, 1, 2), 6.5), AngularSet((2, 1, 1, 1), 4.0))
+    spec = Smooth(elements, (RadialSet(9, 7.0),), sets, SurroundingsSet(count, cutoff, 2, 5.0, 3))
+    assert spec.shared == (0 if count == 2 and cutoff == 6.5 else shared)
+    by_definition = describe_by_definition(points, system, spec)
+    scale = np.abs(by_definition).max(axis=0)
+    np.testing.assert_allclose(describe(system, points, spec) / scale, by_definition / scale, atol=2e-5)
+
+
 def test_surroundings_tell_apart_what_distances_from_the_point_do_not() -> None:
     """Two atoms around a third one, near each other or not: sums and a power spectrum of degree 0 do not change."""
     middle = np.array([15.0, 15.0, 15.0])

@@ -42,7 +42,8 @@ def smooth_operations(spec: Smooth, density: float) -> float:
     if about is not None:
         each, lists = about.neighbours * (about.degree + 1), 1 if kinds == 1 else 1 + kinds
         seen = 2 * kinds * about.neighbours * (about.degree + 1) ** 2 + (kinds * each if kinds > 1 else 0)
-        functions = DISTANCE + 7 + _harmonics(about.degree) + START_OF_RADIAL + 2 * about.count
+        functions = 0 if spec.shared is not None else DISTANCE + 7 + START_OF_RADIAL + 2 * about.count
+        functions += _harmonics(about.degree)
         total += atoms(about.cutoff) * (functions + seen + 2 * about.count * each * lists)
     return total
 

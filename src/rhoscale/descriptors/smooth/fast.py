@@ -65,11 +65,11 @@ class Tables(NamedTuple):
         about, numbers = spec.surroundings, (0, 0, 0, 0)
         if about is not None:
             numbers = (about.count, about.neighbours, about.degree, spec.size - spec.surroundings_size)
-            shared = [i for i, s in enumerate(sets) if s[3] == 1 and s[2] == about.cutoff and max(s[1]) >= about.count]
-            if shared:
-                sets[shared[0]] = (*sets[shared[0]][:3], 3)
-            else:
+            if spec.shared is None:
                 sets.append((-1, (about.count,), about.cutoff, 2))
+            else:
+                both = len(spec.radial) + spec.shared
+                sets[both] = (*sets[both][:3], 3)
         cutoffs = np.unique([cutoff for _, _, cutoff, _ in sets])
         shapes = np.zeros((len(sets), 3 + HIGHEST_DEGREE), dtype=np.int64)
         for i, (degree, counts, cutoff, _) in enumerate(sets):

@@ -200,6 +200,16 @@ class Smooth:
         return each * (1 if len(self.elements) == 1 else 2 * len(self.elements))
 
     @property
+    def shared(self) -> int | None:
+        """Which angular set has all functions of the surroundings about a point, so that they are computed once."""
+        about = self.surroundings
+        if about is not None:
+            for i, angular in enumerate(self.angular):
+                if angular.cutoff == about.cutoff and max(angular.counts) >= about.count:
+                    return i
+        return None
+
+    @property
     def two_body_size(self) -> int:
         """How many features, the first ones, are sums over single atoms."""
         return len(self.elements) * sum(s.count for s in self.radial)
