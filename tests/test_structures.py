@@ -1,10 +1,15 @@
 """Laws of the builders: composition, distances, volume, periodic closure."""
 
+import itertools
+from collections import Counter
+
 import numpy as np
 import pytest
+from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rhoscale.ase_bridge import to_atoms
 from rhoscale.errors import StructureError
 from rhoscale.structures.alloy import random_alloy
 from rhoscale.structures.crystal import LATTICES, crystal, supercell
@@ -133,3 +138,26 @@ def test_structures_that_cannot_be_are_refused() -> None:
     ):
         with pytest.raises(StructureError):
             make()
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+def test_primitive_cells_make_the_same_crystal(lattice: str) -> None:
+    elements = ELEMENTS.get(lattice, ["Al"])
+    conventional, small = (crystal(lattice, elements, 10.0, primitive=p) for p in (False, True))
+    assert len(small) == (1 if lattice in ("sc", "bcc", "fcc") else 2)
+    assert small.volume / len(small) == pytest.approx(conventional.volume / len(conventional))
+    seen = []
+    for system in (conventional, small):
+        first, second, distances = neighbor_list("ijd", to_atoms(system), 6.0)
+        kinds = np.sort(np.stack([system.species[first], system.species[second]]), axis=0).T
+        seen.append(Counter((a, b, round(d, 5)) for (a, b), d in zip(kinds, distances, strict=True)))
+    assert {key: n / len(conventional) for key, n in seen[0].items()} == pytest.approx(
+        {key: n / len(small) for key, n in seen[1].items()}
+    )
+
+
+def test_supercells_of_a_primitive_cell_keep_images_farther_away() -> None:
+    round_cell = supercell(crystal("diamond", ["Si"], 10.0, primitive=True), (4, 4, 4))
+    assert len(round_cell) == 128
+    shifts = [np.array(s) @ round_cell.cell for s in itertools.product((-1, 0, 1), repeat=3) if any(s)]
+    assert min(np.linalg.norm(s) for s in shifts) == pytest.approx(1.1225 * round_cell.volume ** (1 / 3), rel=1e-3)

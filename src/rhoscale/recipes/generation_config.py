@@ -114,12 +114,13 @@ class PseudopotentialConfig:
 
 @dataclass(frozen=True)
 class StructureConfig:
-    """A supercell of a crystal, or a structure file; elements on its sites; vacancies."""
+    """A supercell of a crystal's conventional (or primitive) cell, or a structure file; elements, vacancies."""
 
     lattice: str | None = None
     elements: tuple[str, ...] = ()
     lattice_constant_bohr: float | None = None
     file: Path | None = None
+    primitive: bool = False
     supercell: tuple[int, int, int] = (1, 1, 1)
     composition: Mapping[str, float] = field(default_factory=dict)
     vacancies: int = 0
@@ -132,10 +133,10 @@ class StructureConfig:
                 f"a structure of lattice = {self.lattice!r} and lattice_constant_bohr = {self.lattice_constant_bohr}; "
                 f"expected both and elements, or a file; add what is missing"
             )
-        if self.file is not None and (crystal_keys != (None, None) or self.elements):
+        if self.file is not None and (crystal_keys != (None, None) or self.elements or self.primitive):
             raise InputError(
-                f"a structure from {self.file} with lattice, elements or lattice_constant_bohr; expected the file "
-                f"alone; leave these out"
+                f"a structure from {self.file} with lattice, elements, lattice_constant_bohr or primitive; expected "
+                f"the file alone; leave these out"
             )
         if self.divacancy and self.vacancies:
             raise InputError(
@@ -149,7 +150,7 @@ class StructureConfig:
         assert self.lattice is not None
         assert self.lattice_constant_bohr is not None
         sites = self.elements or tuple(list(self.composition)[:1])
-        return crystal(self.lattice, sites, self.lattice_constant_bohr)
+        return crystal(self.lattice, sites, self.lattice_constant_bohr, primitive=self.primitive)
 
     def perfect(self, seed: int) -> System:
         """The supercell without defects; an alloy's arrangement is drawn with the seed."""

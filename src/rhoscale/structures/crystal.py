@@ -23,6 +23,15 @@ _SITES: dict[str, tuple[tuple[tuple[float, float, float], ...], ...]] = {
     "cesium-chloride": (((0.0, 0.0, 0.0),), ((0.5, 0.5, 0.5),)),
 }
 LATTICES = tuple(_SITES)
+_FACE_CENTRED = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+_BODY_CENTRED = np.array([[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]])
+_PRIMITIVE = {
+    "bcc": _BODY_CENTRED,
+    "fcc": _FACE_CENTRED,
+    "diamond": _FACE_CENTRED,
+    "zincblende": _FACE_CENTRED,
+    "rocksalt": _FACE_CENTRED,
+}
 
 
 def sublattices(lattice: str) -> int:
@@ -38,13 +47,15 @@ def sublattices(lattice: str) -> int:
     return len(_SITES[lattice])
 
 
-def crystal(lattice: str, elements: Sequence[str], lattice_constant: float) -> System:
-    """Build the conventional cubic cell of a crystal.
+def crystal(lattice: str, elements: Sequence[str], lattice_constant: float, *, primitive: bool = False) -> System:
+    """Build the conventional cubic cell of a crystal, or its primitive one.
 
     Args:
         lattice: One of ``LATTICES``.
         elements: One symbol for each sublattice (one for ``fcc``, two for ``zincblende``).
         lattice_constant: Edge of the conventional cell, Bohr.
+        primitive: Build the smallest cell there is. Supercells of it are rounder: images of an atom are an eighth
+            farther away (face-centred lattices) than in a cube of as many atoms.
 
     Raises:
         StructureError: The lattice is unknown, has another number of sublattices, or the edge is not positive.
@@ -61,7 +72,12 @@ def crystal(lattice: str, elements: Sequence[str], lattice_constant: float) -> S
         )
     sites = np.array([site for sublattice in _SITES[lattice] for site in sublattice])
     species = np.array([e for e, sublattice in zip(elements, _SITES[lattice], strict=True) for _ in sublattice])
-    return System(np.eye(3) * lattice_constant, sites * lattice_constant, species)
+    if not primitive or lattice not in _PRIMITIVE:
+        return System(np.eye(3) * lattice_constant, sites * lattice_constant, species)
+    vectors = _PRIMITIVE[lattice]
+    each = round(1.0 / abs(float(np.linalg.det(vectors))))  # sites of a conventional cell are listed cell by cell
+    first = np.arange(0, len(sites), each)
+    return System(vectors * lattice_constant, sites[first] * lattice_constant, species[first])
 
 
 def supercell(system: System, repeats: tuple[int, int, int]) -> System:
