@@ -10,7 +10,7 @@ from rhoscale.models.inference.packing import RANK, leverage_panels
 from rhoscale.models.inference.product import FOLD
 from rhoscale.uncertainty.leverage import Leverage
 
-# descriptors/smooth/radial.py, kernel.py, surroundings.py
+# descriptors/smooth/radial.py, atoms.py, kernel.py, surroundings.py
 DISTANCE = 8
 START_OF_RADIAL = 9
 EACH_RADIAL = 3
