@@ -109,6 +109,8 @@ def test_what_cannot_be_compared_is_refused(store: SnapshotStore, tmp_path: Path
         label_correction(store, ["test"], training, SPEC, 0.6)
     with pytest.raises(DatasetError, match=r"train-0 of data\.converged has the structure of no training snapshot"):
         label_correction(store, ["train"], labelled(store, "validation"), SPEC, 0.6)
+    with pytest.raises(DatasetError, match=r"train-0 of data\.converged is a training snapshot itself"):
+        label_correction(store, ["train"], training, SPEC, 0.6)
     one = SnapshotStore.create(tmp_path / "one", name="one", description="a single structure")
     for name in ("train-0", "better-0"):
         one.add(store.load(store.record(name)), task=name, batch=name[:-2], role="train")

@@ -121,10 +121,11 @@ def _pairs(store: SnapshotStore, batches: Sequence[str], labelled: Labelled) -> 
     for record in store.select(role="train", batch=batches):
         better = store.load(record)
         label = known.get(better.system.content_hash())
-        if label is None:
+        if label is None or record in labelled.records:
+            what = "has the structure of no training snapshot" if label is None else "is a training snapshot itself"
             raise DatasetError(
-                f"{record.task} of data.converged has the structure of no training snapshot; expected other labels of "
-                f"training structures; choose another batch, or train on the one that it repeats"
+                f"{record.task} of data.converged {what}; expected other labels of training structures; choose another "
+                f"batch, or train on the one that it repeats"
             )
         pairs.append((record, label, better))
     if not pairs:
