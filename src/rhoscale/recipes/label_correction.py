@@ -71,9 +71,9 @@ def label_correction(
     by_trajectory: dict[str, NormalEquations] = {}
     for record, label, better in pairs:
         grid = Grid.from_spacing(label.system.cell, spacing)
-        features = describer(label.system, spec)(grid.points())
+        described = describer(label.system, spec)(grid.points())
         difference = (label.density.on_grid(grid.shape).values - better.density.on_grid(grid.shape).values).reshape(-1)
-        equations = NormalEquations.stream([(features, difference, np.ones(grid.size))], reference)
+        equations = NormalEquations.stream([(described, difference, np.ones(grid.size))], reference)
         reference = equations.reference
         before = by_trajectory.get(record.trajectory)
         by_trajectory[record.trajectory] = equations if before is None else before + equations
@@ -86,10 +86,12 @@ def label_correction(
     errors = sum(_errors_without(parts, left_out) for left_out in range(len(parts)))
     whole = reduce(add, parts)
     weight = float(whole.moments[-1, -1])
+    features = len(whole.reference) - 1
+    nothing = LinearBaseline(np.zeros(features), np.zeros(features), offset=0.0, strength=0.0)
     return LabelCorrection(
         off_by=ridge_path(whole, STRENGTHS)[int(np.argmin(errors))],
         better=tuple(record for record, _, _ in pairs),
-        difference=float(np.sqrt((whole.moments[-2, -2] + _shift(whole)) / weight)),
+        difference=float(np.sqrt(whole.mean_square_error(nothing))),
         left=float(np.sqrt(np.min(errors) / weight)),
     )
 
@@ -100,12 +102,6 @@ def _errors_without(parts: Sequence[NormalEquations], left_out: int) -> np.ndarr
     judged = parts[left_out]
     weight = float(judged.moments[-1, -1])
     return np.array([weight * judged.mean_square_error(fit) for fit in ridge_path(rest, STRENGTHS)])
-
-
-def _shift(whole: NormalEquations) -> float:
-    """What the target's sum of squares about zero has beyond that about its reference."""
-    origin = float(whole.reference[-1])
-    return 2.0 * origin * float(whole.moments[-2, -1]) + origin**2 * float(whole.moments[-1, -1])
 
 
 def _pairs(store: SnapshotStore, batches: Sequence[str], labelled: Labelled) -> list[tuple[Record, Snapshot, Snapshot]]:

@@ -34,6 +34,7 @@ from rhoscale.system import System
 
 FloatArray = NDArray[np.float64]
 
+SUMS, DENSITIES, SURROUNDINGS = 0, 1, 2  # what a pass over the atoms makes; the last two go together
 ATOMS_WIDTH = 12.0  # Bohr, of a block of atoms: farther apart than points, they share fewer neighbours
 
 
@@ -43,8 +44,7 @@ class Tables(NamedTuple):
     Attributes:
         shapes: Of each pass over atoms: highest degree (-1: without neighbour densities), rank of its cutoff, counts.
         constants: Of the functions of each.
-        kinds_of: Of each: 0 for radial sums, 1 for neighbour densities, 2 for surroundings, 3 for both of these, whose
-            functions are then the same.
+        makes: Of each: ``SUMS``, ``DENSITIES``, ``SURROUNDINGS``, or the last two, whose functions are then the same.
         cutoffs: All that differ, rising, Bohr.
         densities: Whether neighbour densities themselves are asked for in place of their power spectra.
         about: Of the surroundings: count (0: none), neighbours, degree, first row of their features.
@@ -52,7 +52,7 @@ class Tables(NamedTuple):
 
     shapes: NDArray[np.int64]
     constants: NDArray[np.float32]
-    kinds_of: NDArray[np.int64]
+    makes: NDArray[np.int64]
     cutoffs: FloatArray
     densities: bool
     about: tuple[int, int, int, int]
@@ -60,16 +60,16 @@ class Tables(NamedTuple):
     @classmethod
     def of(cls, spec: Smooth, *, densities: bool = False) -> Tables:
         """Prepare a specification."""
-        sets: list[tuple[int, tuple[int, ...], float, int]] = [(-1, (s.count,), s.cutoff, 0) for s in spec.radial]
-        sets += [(len(s.counts) - 1, s.counts, s.cutoff, 1) for s in spec.angular]
+        sets: list[tuple[int, tuple[int, ...], float, int]] = [(-1, (s.count,), s.cutoff, SUMS) for s in spec.radial]
+        sets += [(len(s.counts) - 1, s.counts, s.cutoff, DENSITIES) for s in spec.angular]
         about, numbers = spec.surroundings, (0, 0, 0, 0)
         if about is not None:
             numbers = (about.count, about.neighbours, about.degree, spec.size - spec.surroundings_size)
             if spec.shared is None:
-                sets.append((-1, (about.count,), about.cutoff, 2))
+                sets.append((-1, (about.count,), about.cutoff, SURROUNDINGS))
             else:
                 both = len(spec.radial) + spec.shared
-                sets[both] = (*sets[both][:3], 3)
+                sets[both] = (*sets[both][:3], DENSITIES | SURROUNDINGS)
         cutoffs = np.unique([cutoff for _, _, cutoff, _ in sets])
         shapes = np.zeros((len(sets), 3 + HIGHEST_DEGREE), dtype=np.int64)
         for i, (degree, counts, cutoff, _) in enumerate(sets):
@@ -294,7 +294,7 @@ def _make_scratch(kinds, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _pass(block, atoms, numbers, last, radial, counts, degree, what, about, known, kind, scratch, sums, table):  # type: ignore[no-untyped-def]
+def _pass(block, atoms, numbers, last, radial, counts, degree, makes, about, known, kind, scratch, sums, table):  # type: ignore[no-untyped-def]
     """One pass over the atoms of a kind: neighbour densities to ``sums``, surroundings to their rows of the table."""
     _, functions, angles, seen, _, kept = scratch
     stride = angular_rows(degree)
@@ -308,7 +308,7 @@ def _pass(block, atoms, numbers, last, radial, counts, degree, what, about, know
         )
         if size == 0:
             break
-        if what >= 2:
+        if makes & SURROUNDINGS:
             shape = (about[0], about[1], about[2], about[4])
             add_surroundings(size, even, shape, kept, known, kind, functions, angles, stride, seen, table, about[3])
         if degree >= 0:
@@ -324,22 +324,22 @@ def _describe_block(block, near, numbers, ends, tables, known, scratch, table): 
     kinds = len(near)
     row = 0
     for s in range(len(shapes)):
-        degree, cutoff, what = shapes[s, 0], shapes[s, 1], tables.kinds_of[s]
-        if what == 0:
+        degree, cutoff, makes = shapes[s, 0], shapes[s, 1], tables.makes[s]
+        if makes == SUMS:
             count = shapes[s, 2]
             for kind in range(kinds):
                 table[row * WIDTH : (row + count + 7) * WIDTH] = 0.0
                 radial_sums(block, near[kind], ends[kind, cutoff], constants[s], count, state, table, row)
                 row += count
             continue
-        if what >= 2:
+        if makes & SURROUNDINGS:
             table[tables.about[3] * WIDTH : len(table)] = 0.0
         counts = shapes[s, 2 : 3 + max(degree, 0)]
         used = density_rows(counts) * WIDTH if degree >= 0 else 0
         sums[:, :used] = 0.0
         for kind in range(kinds):
             _pass(
-                block, near[kind], numbers[kind], ends[kind, cutoff], constants[s], counts, degree, what,
+                block, near[kind], numbers[kind], ends[kind, cutoff], constants[s], counts, degree, makes,
                 (*tables.about, kinds), known, kind, scratch, sums[kind], table,
             )  # fmt: skip
         if degree < 0:
