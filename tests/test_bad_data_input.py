@@ -173,8 +173,8 @@ def recipe(output: Path, **changes: Any) -> GenerateConfig:
     ("changes", "message"),
     [
         ({"engine": {**ENGINE, "kmesh": [0, 1, 1]}}, "kmesh = .0, 1, 1."),
-        ({"engine": {**ENGINE, "kshift": [2, 0, 0]}}, "kshift = .2, 0, 0."),
-        ({"engine": {**ENGINE, "kmesh": [2, 2, 2], "kpoint": [0, 0, 0]}}, "leave one out"),
+        ({"engine": {**ENGINE, "kshift": [2, 0, 0]}}, "kshift = .2.0, 0.0, 0.0."),
+        ({"engine": {**ENGINE, "kshift": [float("nan"), 0, 0]}}, "kshift = .nan, 0.0, 0.0."),
         ({"engine": {**ENGINE, "cutoff_ry": float("nan")}}, "cutoff_ry = nan"),
         ({"engine": {**ENGINE, "max_iterations": 0}}, "max_iterations = 0"),
         ({"engine": {**ENGINE, "convergence_ry_per_electron": -1}}, "convergence_ry_per_electron = -1"),

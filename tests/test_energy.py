@@ -351,13 +351,13 @@ def test_a_labels_own_density_gives_the_labels_energy(tmp_path: Path) -> None:
     assert found["cpu_seconds"] > 0
 
 
-def test_a_label_of_one_k_point_is_judged_with_that_point() -> None:
+def test_a_label_is_judged_with_its_own_mesh_unless_another_is_named() -> None:
     snapshot = toy_snapshot(thermal_aluminium(1))
     values = {"cutoff_hartree": 5.0, "kmesh": [1, 1, 1], "kshift": [0, 0, 0], "smearing": "cold", "width_hartree": 0.02}
-    one = replace(snapshot, settings={**values, "density_cutoff_hartree": 10.0, "kpoint": [0.25, 0.25, 0.25]})
+    one = replace(snapshot, settings={**values, "density_cutoff_hartree": 10.0, "kshift": [0.5, 0.5, 0.5]})
     gamma = replace(snapshot, settings={**values, "density_cutoff_hartree": 10.0})
     label = label_settings(one)
-    assert label.kpoint == (0.25, 0.25, 0.25)
+    assert label.kshift == (0.5, 0.5, 0.5)
     assert label_settings(gamma).gamma_only
-    assert EnergyOptions().settings(snapshot.system, label).kpoint == label.kpoint
-    assert EnergyOptions(kmesh=(2, 2, 2)).settings(snapshot.system, label).kpoint is None
+    assert EnergyOptions().settings(snapshot.system, label).kshift == label.kshift
+    assert EnergyOptions(kmesh=(2, 2, 2)).settings(snapshot.system, label).kshift == (0, 0, 0)

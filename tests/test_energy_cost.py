@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.errors import InputError
-from rhoscale.recipes.energy_cost import GIB, energy_cost, number_of_bands, number_of_kpoints, refuse_over_budget
+from rhoscale.recipes.energy_cost import GIB, energy_cost, number_of_bands, refuse_over_budget
 from rhoscale.recipes.energy_settings import kmesh_of_spacing
 from rhoscale.structures.crystal import crystal, supercell
 from rhoscale.system import System
@@ -20,20 +20,20 @@ from rhoscale.system import System
 COLD = DFTSettings(cutoff=12.5, smearing="cold", width=0.02)
 ALUMINIUM = crystal("fcc", ("Al",), 7.65)
 counts = st.tuples(*[st.integers(1, 6)] * 3)
-shifts = st.tuples(*[st.integers(0, 1)] * 3)
+shifts = st.tuples(*[st.sampled_from((0, 0.5, 1))] * 3)
 
 
 @given(counts, shifts)
 def test_kpoints_are_the_mesh_less_one_of_each_pair_of_opposites(
-    mesh: tuple[int, int, int], shift: tuple[int, int, int]
+    mesh: tuple[int, int, int], shift: tuple[float, float, float]
 ) -> None:
-    steps = [range(s, 2 * n + s, 2) for n, s in zip(mesh, shift, strict=True)]  # k = step / (2 n)
+    steps = [range(int(2 * s), int(4 * n + 2 * s), 4) for n, s in zip(mesh, shift, strict=True)]  # k = step / (4 n)
     kept: set[tuple[int, ...]] = set()
     for point in product(*steps):
-        opposite = tuple(-x % (2 * n) for x, n in zip(point, mesh, strict=True))
+        opposite = tuple(-x % (4 * n) for x, n in zip(point, mesh, strict=True))
         if opposite not in kept:
-            kept.add(tuple(x % (2 * n) for x, n in zip(point, mesh, strict=True)))
-    assert number_of_kpoints(replace(COLD, kmesh=mesh, kshift=shift)) == len(kept)
+            kept.add(tuple(x % (4 * n) for x, n in zip(point, mesh, strict=True)))
+    assert replace(COLD, kmesh=mesh, kshift=shift).kpoints == len(kept)
 
 
 @pytest.mark.parametrize(

@@ -97,17 +97,37 @@ def test_input_keeps_coordinates_to_twelve_digits_and_the_threshold_counts_elect
     assert "startingwfc = 'random'" in text
 
 
-def test_one_point_may_take_the_place_of_a_mesh() -> None:
+def test_a_mesh_may_be_shifted_by_a_quarter_step() -> None:
     identities = {element: file.identity for element, file in FILES.items()}
     names = {element: file.filename for element, file in FILES.items()}
-    one = replace(GAMMA, kpoint=(0.25, 0.25, 0.25))
+    one = replace(GAMMA, kshift=(0.5, 0.5, 0.5))
     assert not one.gamma_only
-    assert one.sampling == "(0.25, 0.25, 0.25)"
+    assert one.sampling == "1x1x1 shifted by a quarter step"
     text = pw_input(SYSTEM, one, identities, names, self_consistency=DEFAULT_SELF_CONSISTENCY)
     assert text.endswith("K_POINTS crystal\n  1\n  0.25 0.25 0.25 1.0\n")
     assert "startingwfc" not in text  # the program's own choice: atomic orbitals
-    with pytest.raises(InputError, match="expected one of them"):
-        replace(one, kmesh=(2, 2, 2))
+    two = replace(one, kmesh=(1, 1, 2), kshift=(0, 0.5, 1))
+    text = pw_input(SYSTEM, two, identities, names, self_consistency=DEFAULT_SELF_CONSISTENCY)
+    assert text.endswith("K_POINTS crystal\n  2\n  0 0.25 0.25 1.0\n  0 0.25 0.75 1.0\n")
+
+
+def test_a_quarter_step_makes_a_body_centred_mesh_of_twice_the_points() -> None:
+    identities = {element: file.identity for element, file in FILES.items()}
+    names = {element: file.filename for element, file in FILES.items()}
+    quarter = replace(GAMMA, kmesh=(2, 2, 2), kshift=(0.5, 0.5, 0.5))
+    text = pw_input(SYSTEM, quarter, identities, names, self_consistency=DEFAULT_SELF_CONSISTENCY)
+    lines = text.split("K_POINTS crystal\n")[1].splitlines()[1:]
+    half = 8 * np.array([[float(x) for x in line.split()[:3]] for line in lines])
+    points = np.concatenate([half, -half]) % 8  # time reversal; in eighths of the reciprocal vectors
+    steps = (points - points[0]) % 8
+    centred = {tuple(x) for c in (0, 2) for x in c + 4.0 * np.indices((2, 2, 2)).reshape(3, -1).T}
+    assert {tuple(x) for x in steps} == centred
+    assert quarter.kpoints == len(half) == 8
+
+
+def test_whole_shifts_are_one_setting_however_they_are_written() -> None:
+    assert replace(GAMMA, kshift=(1.0, 0.0, 1.0)) == replace(GAMMA, kshift=(1, 0, 1))
+    assert str(replace(GAMMA, kshift=(1.0, 0.0, 0.5)).kshift) == "(1, 0, 0.5)"
 
 
 @pytest.mark.parametrize(
@@ -122,8 +142,8 @@ def test_one_point_may_take_the_place_of_a_mesh() -> None:
         ({"width": np.nan}, "width = nan .*; expected finite numbers, the width 0 or more; change them"),
         ({"smearing": "hot"}, "smearing = 'hot'; expected one of fermi-dirac, .*; choose one"),
         ({"kmesh": (0, 1, 1)}, r"kmesh = \(0, 1, 1\) .*; expected three counts of 1 or more .*; change them"),
-        ({"kshift": (0, 2, 0)}, r"kshift = \(0, 2, 0\); expected three counts .* shifts of 0 or 1; change them"),
-        ({"kpoint": (0.25, 0.25)}, r"kpoint = \(0.25, 0.25\); expected three finite numbers; change it"),
+        ({"kshift": (0, 2, 0)}, r"kshift = \(0, 2, 0\); expected three counts .* shifts of 0, 1/2 or 1; change them"),
+        ({"kshift": (0, np.nan, 0)}, r"kshift = \(0, nan, 0\); expected three counts .*; change them"),
     ],
 )
 def test_impossible_settings_say_what_is_possible(values: dict[str, object], message: str) -> None:

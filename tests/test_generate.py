@@ -387,7 +387,7 @@ def test_failed_programs_are_listed_with_their_logs_and_code_2(
         ("width_ry = 0.08", "width = 0.08", "engine: unknown key 'width'"),
         ("width_ry = 0.08", "", "expected one of width_ry and width_kelvin"),
         ("width_ry = 0.08", 'width_ry = 0.08\nsmearing = "hot"', "smearing is 'hot'"),
-        ("width_ry = 0.08", "width_ry = 0.08\nkmesh = [0, 1, 1]", "kmesh = [0, 1, 1]"),
+        ("width_ry = 0.08", "width_ry = 0.08\nkmesh = [0, 1, 1]", "kmesh = (0, 1, 1)"),
         ('program = "toy"', 'program = "vasp"', "engine 'vasp' is unknown"),
         ("equilibration_fs = 300", 'forces = "gap"', "forces 'gap' are unknown"),
         ('"fcc"', '"fcd"', "lattice 'fcd' is unknown; expected one of sc, bcc, fcc"),

@@ -29,7 +29,7 @@ def run(
     kmesh: tuple[int, int, int] | None = typer.Option(
         None, help="Monkhorst-Pack mesh; at most 0.0825 / Bohr between its points, or that of the snapshot's label."
     ),
-    kshift: tuple[int, int, int] | None = typer.Option(None, help="1 for half a step along that axis, else 0."),
+    kshift: tuple[float, float, float] | None = typer.Option(None, help="Of the mesh, in half steps: 0, 1 or 0.5."),
     smearing: str | None = typer.Option(None, help="cold (default), fermi-dirac, gaussian or fixed."),
     width: float | None = typer.Option(None, help="Smearing width, Ry; 0.04, or that of the snapshot's label."),
     pseudopotentials: Path | None = typer.Option(None, help="Folder of UPF files; else GTH-PBE, made by rhoscale."),

@@ -37,7 +37,7 @@ def run(
     gamma: bool = typer.Option(False, "--gamma", help="The paper's protocol: Gamma point, Fermi-Dirac 631.554 K."),
     cutoff: float | None = typer.Option(None, help="Cutoff of the orbitals, Ry; by default 25."),
     kmesh: tuple[int, int, int] | None = typer.Option(None, help="Mesh; at most 0.0825 / Bohr between its points."),
-    kshift: tuple[int, int, int] | None = typer.Option(None, help="1 for half a step along that axis, else 0."),
+    kshift: tuple[float, float, float] | None = typer.Option(None, help="Of the mesh, in half steps: 0, 1 or 0.5."),
     smearing: str | None = typer.Option(None, help="cold (default), fermi-dirac, gaussian or fixed."),
     width: float | None = typer.Option(None, help="Smearing width, Ry; by default 0.04."),
     pseudopotentials: Path | None = typer.Option(None, help="Folder of UPF files; else GTH-PBE, made by rhoscale."),

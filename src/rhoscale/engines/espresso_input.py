@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.system import PseudopotentialIdentity, System
@@ -177,7 +178,8 @@ def _occupation_lines(settings: DFTSettings) -> list[str]:
 def _kpoint_lines(settings: DFTSettings) -> list[str]:
     if settings.gamma_only:
         return ["K_POINTS gamma"]
-    if settings.kpoint is not None:
-        return ["K_POINTS crystal", "  1", f"  {' '.join(f'{x:.12g}' for x in settings.kpoint)} 1.0"]
-    mesh = " ".join(str(n) for n in (*settings.kmesh, *settings.kshift))
-    return ["K_POINTS automatic", f"  {mesh}"]
+    if 0.5 not in settings.kshift:
+        return ["K_POINTS automatic", f"  {' '.join(str(n) for n in (*settings.kmesh, *settings.kshift))}"]
+    axes = [[(i + s / 2) / n for i in range(n)] for n, s in zip(settings.kmesh, settings.kshift, strict=True)]
+    points = [f"  {a:.12g} {b:.12g} {c:.12g} 1.0" for a, b, c in product(*axes)]
+    return ["K_POINTS crystal", f"  {len(points)}", *points]

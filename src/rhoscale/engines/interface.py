@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from rhoscale.units import KELVIN_PER_HARTREE
 
 StartDensity = Callable[[System], FourierDensity | None]
 SMEARINGS = ("fermi-dirac", "cold", "gaussian", "fixed")
+SHIFTS = (0, 0.5, 1)
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class DFTSettings:
     Attributes:
         cutoff: Kinetic energy of the largest wave of the orbitals.
         kmesh: Monkhorst-Pack mesh; (1, 1, 1) unshifted is the Gamma point with real orbitals.
-        kshift: 1 for a mesh shifted by half a step along that axis, else 0.
-        kpoint: One point in units of the reciprocal vectors instead of a mesh; (1/4, 1/4, 1/4) stands for the mean of a
-            cubic cell (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)).
+        kshift: Of the mesh, in half steps along each axis: 0, 1 or 1/2. Shifted by a quarter step along all three, the
+            points and their negatives are a body-centred mesh of twice as many; of 1x1x1 this is (1/4, 1/4, 1/4), the
+            mean value point of a cubic cell (A. Baldereschi, Phys. Rev. B 7, 5212 (1973)).
         smearing: ``fermi-dirac``, ``cold`` (Marzari-Vanderbilt), ``gaussian`` or ``fixed`` (insulators).
         width: Smearing width.
         convergence: Estimated energy error at which the self-consistent cycle stops, for each electron. At 1e-8 the
@@ -44,13 +45,12 @@ class DFTSettings:
 
     cutoff: float
     kmesh: tuple[int, int, int] = (1, 1, 1)
-    kshift: tuple[int, int, int] = (0, 0, 0)
+    kshift: tuple[float, float, float] = (0, 0, 0)
     smearing: str = "fermi-dirac"
     width: float = 631.554 / KELVIN_PER_HARTREE
     convergence: float = 1e-8
     density_cutoff: float = 27.5
     max_iterations: int = 100
-    kpoint: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.smearing not in SMEARINGS:
@@ -66,30 +66,39 @@ class DFTSettings:
         self._check_sampling()
 
     def _check_sampling(self) -> None:
-        if len(self.kmesh) != 3 or min(self.kmesh) < 1 or len(self.kshift) != 3 or not set(self.kshift) <= {0, 1}:
+        if len(self.kmesh) != 3 or min(self.kmesh) < 1 or len(self.kshift) != 3 or not set(self.kshift) <= set(SHIFTS):
             raise InputError(
                 f"kmesh = {self.kmesh} with kshift = {self.kshift}; expected three counts of 1 or more and three "
-                f"shifts of 0 or 1; change them"
+                f"shifts of 0, 1/2 or 1; change them"
             )
-        if self.kpoint is not None and (self.kmesh != (1, 1, 1) or any(self.kshift)):
-            raise InputError(
-                f"kpoint = {self.kpoint} and kmesh = {self.kmesh}, shift {self.kshift}; expected one of them; leave "
-                f"kpoint out, or the mesh"
-            )
-        if self.kpoint is not None and (len(self.kpoint) != 3 or not all(map(math.isfinite, self.kpoint))):
-            raise InputError(f"kpoint = {self.kpoint}; expected three finite numbers; change it")
+        a, b, c = (SHIFTS[SHIFTS.index(shift)] for shift in self.kshift)  # 1.0 and 1 are one setting, and one hash
+        object.__setattr__(self, "kshift", (a, b, c))
 
     @property
     def gamma_only(self) -> bool:
         """Whether the Gamma point alone is sampled."""
-        return self.kmesh == (1, 1, 1) and self.kshift == (0, 0, 0) and self.kpoint in (None, (0.0, 0.0, 0.0))
+        return self.kmesh == (1, 1, 1) and self.kshift == (0, 0, 0)
 
     @property
     def sampling(self) -> str:
         """The k-points in words, for example ``2x2x2 shifted``."""
-        if self.kpoint is not None:
-            return f"({', '.join(f'{x:g}' for x in self.kpoint)})"
-        return "x".join(map(str, self.kmesh)) + (" shifted" if any(self.kshift) else "")
+        return mesh_in_words(self.kmesh, self.kshift)
+
+    @property
+    def kpoints(self) -> int:
+        """Points of the mesh of which none is the negative of another."""
+        if 0.5 in self.kshift:
+            return math.prod(self.kmesh)
+        own_negative = 1
+        for n, shift in zip(self.kmesh, self.kshift, strict=True):
+            own_negative *= 1 if n % 2 else (0 if shift else 2)
+        return (math.prod(self.kmesh) + own_negative) // 2
+
+
+def mesh_in_words(kmesh: Sequence[int], kshift: Sequence[float]) -> str:
+    """A k-mesh as people write it: ``3x3x3``, ``2x2x2 shifted``, ``2x2x2 shifted by a quarter step``."""
+    shift = "" if not any(kshift) else " shifted by a quarter step" if 0.5 in kshift else " shifted"
+    return "x".join(map(str, kmesh)) + shift
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from rhoscale.ase_bridge import from_atoms
 from rhoscale.recipes.energy import BUDGET, MEMORY, EnergyReport, compute_energy, prepare_structure
 from rhoscale.recipes.energy_cost import GIB, refuse_over_budget
-from rhoscale.recipes.energy_settings import EnergyOptions
+from rhoscale.recipes.energy_settings import EnergyOptions, three
 from rhoscale.recipes.public import Model, load_model
 from rhoscale.units import EV_PER_HARTREE
 
@@ -31,7 +31,7 @@ class RhoscaleCalculator(Calculator):
         model: A bundled model's name, the path of a model's folder, or a loaded model.
         kmesh: Monkhorst-Pack mesh; by default as fine as 5 x 5 x 5 for 32 atoms of aluminium. Energies of cells that
             are compared need one mesh, so name it where the cell changes.
-        kshift: 1 for a mesh shifted by half a step along that axis, else 0.
+        kshift: Of the mesh, in half steps along each axis: 0, 1 or 1/2.
         cutoff_ry: Cutoff of the orbitals, Ry; 25 by default.
         smearing: ``cold`` (default), ``fermi-dirac``, ``gaussian`` or ``fixed``.
         width_ry: Smearing width, Ry; 0.04 by default.
@@ -54,7 +54,7 @@ class RhoscaleCalculator(Calculator):
         model: str | Path | Model = "al-pbe",
         *,
         kmesh: Sequence[int] | None = None,
-        kshift: Sequence[int] | None = None,
+        kshift: Sequence[float] | None = None,
         cutoff_ry: float | None = None,
         smearing: str | None = None,
         width_ry: float | None = None,
@@ -68,8 +68,10 @@ class RhoscaleCalculator(Calculator):
     ) -> None:
         super().__init__()
         self.model = model if isinstance(model, Model) else load_model(model)
+        mesh = None if kmesh is None else three(kmesh)
+        shift = None if kshift is None else three(kshift)
         self.options = EnergyOptions(
-            cutoff_ry, _three(kmesh), _three(kshift), smearing, width_ry, pseudopotentials, engine, program, threads
+            cutoff_ry, mesh, shift, smearing, width_ry, pseudopotentials, engine, program, threads
         )
         self.budget = budget
         self.memory = memory
@@ -97,10 +99,3 @@ class RhoscaleCalculator(Calculator):
         found = self.report.found
         energy = (found.corrected if self.second_order else found.energies["total"]) * EV_PER_HARTREE
         self.results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-
-
-def _three(values: Sequence[int] | None) -> tuple[int, int, int] | None:
-    if values is None:
-        return None
-    first, second, third = (int(v) for v in values)
-    return (first, second, third)

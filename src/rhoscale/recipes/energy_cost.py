@@ -75,11 +75,10 @@ def energy_cost(system: System, settings: DFTSettings, electrons: float, runs: i
     waves = system.volume * (2 * settings.cutoff) ** 1.5 / (6 * np.pi**2)
     waves *= 0.5 if settings.gamma_only else 1.0
     bands = number_of_bands(electrons, settings)
-    kpoints = number_of_kpoints(settings)
-    seconds = START_SECONDS + kpoints * waves * bands * (WAVE_SECONDS + BAND_SECONDS * bands)
+    seconds = START_SECONDS + settings.kpoints * waves * bands * (WAVE_SECONDS + BAND_SECONDS * bands)
     dense = system.volume * (8 * settings.cutoff) ** 1.5 / np.pi**3  # points of the box that holds |G| <= 2 G_max
-    memory = PROGRAM_BYTES + COMPLEX_BYTES * (waves * bands * (DAVIDSON_SETS + kpoints) + DENSE_FIELDS * dense)
-    return EnergyCost(runs, kpoints, round(waves), bands, runs * seconds, memory)
+    memory = PROGRAM_BYTES + COMPLEX_BYTES * (waves * bands * (DAVIDSON_SETS + settings.kpoints) + DENSE_FIELDS * dense)
+    return EnergyCost(runs, settings.kpoints, round(waves), bands, runs * seconds, memory)
 
 
 def number_of_bands(electrons: float, settings: DFTSettings) -> int:
@@ -88,14 +87,6 @@ def number_of_bands(electrons: float, settings: DFTSettings) -> int:
     if settings.smearing == "fixed":
         return int(np.ceil(occupied))
     return max(int(np.floor(1.2 * occupied + 0.5)), int(np.floor(occupied + 0.5)) + 4)
-
-
-def number_of_kpoints(settings: DFTSettings) -> int:
-    """Points of the mesh of which none is the negative of another."""
-    own_negative = 1
-    for n, shift in zip(settings.kmesh, settings.kshift, strict=True):
-        own_negative *= 1 if n % 2 else (0 if shift else 2)
-    return (int(np.prod(settings.kmesh)) + own_negative) // 2
 
 
 def refuse_over_budget(cost: EnergyCost, core_minutes: float, memory: float) -> None:

@@ -70,7 +70,7 @@ def run_key(engine: Engine, system: System, density: FourierDensity) -> str:
 
 def _physics(settings: DFTSettings) -> str:
     kept = (settings.cutoff, list(settings.kmesh), list(settings.kshift), settings.smearing, settings.width)
-    return json.dumps(kept if settings.kpoint is None else (*kept, list(settings.kpoint)))
+    return json.dumps(kept)
 
 
 def energies_to_dict(found: Energies) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity, System
 from rhoscale.units import HARTREE_PER_RYDBERG
 
+Number = TypeVar("Number", int, float)
 CUTOFF_RY = 25.0
 WIDTH_RY = 0.04
 KPOINT_SPACING = 0.0825  # 1/Bohr; 5 x 5 x 5 points for 32 atoms of aluminium, as the labels of data/al
@@ -29,7 +31,7 @@ class EnergyOptions:
     Attributes:
         cutoff_ry: Kinetic energy cutoff of the orbitals, Ry; by default 25.
         kmesh: Monkhorst-Pack mesh; by default the coarsest with at most 0.0825 / Bohr between its points.
-        kshift: 1 for a mesh shifted by half a step along that axis, else 0.
+        kshift: Of the mesh, in half steps along each axis: 0, 1 or 1/2.
         smearing: ``fermi-dirac``, ``cold``, ``gaussian`` or ``fixed``; by default cold.
         width_ry: Smearing width, Ry; by default 0.04.
         pseudopotentials: Folder of UPF files; by default GTH-PBE, written by rhoscale.
@@ -40,7 +42,7 @@ class EnergyOptions:
 
     cutoff_ry: float | None = None
     kmesh: tuple[int, int, int] | None = None
-    kshift: tuple[int, int, int] | None = None
+    kshift: tuple[float, float, float] | None = None
     smearing: str | None = None
     width_ry: float | None = None
     pseudopotentials: Path | None = None
@@ -68,7 +70,6 @@ class EnergyOptions:
             cutoff=label.cutoff if self.cutoff_ry is None else self.cutoff_ry * HARTREE_PER_RYDBERG,
             kmesh=self.kmesh or label.kmesh,
             kshift=self.kshift or own_shift,
-            kpoint=label.kpoint if self.kmesh is None and self.kshift is None else None,
             smearing=self.smearing or label.smearing,
             width=label.width if self.width_ry is None else self.width_ry * HARTREE_PER_RYDBERG,
         )
@@ -128,9 +129,8 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
     try:
         return DFTSettings(
             cutoff=float(values["cutoff_hartree"]),
-            kmesh=_three(values["kmesh"]),
-            kshift=_three(values["kshift"]),
-            kpoint=_point(values["kpoint"]) if "kpoint" in values else None,
+            kmesh=three(values["kmesh"]),
+            kshift=three(values["kshift"]),
             smearing=str(values["smearing"]),
             width=float(values["width_hartree"]),
             density_cutoff=float(values["density_cutoff_hartree"]),
@@ -142,11 +142,7 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
         ) from error
 
 
-def _three(values: list[int]) -> tuple[int, int, int]:
-    first, second, third = (int(v) for v in values)
+def three(values: Sequence[Number]) -> tuple[Number, Number, Number]:
+    """Three numbers as a tuple of Python's own."""
+    first, second, third = np.array(values).tolist()
     return (first, second, third)
-
-
-def _point(values: Sequence[float]) -> tuple[float, float, float]:
-    a, b, c = values
-    return float(a), float(b), float(c)

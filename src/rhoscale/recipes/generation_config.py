@@ -31,13 +31,12 @@ class EngineConfig:
     density_cutoff_ry: float
     program: str = "auto"
     kmesh: tuple[int, int, int] = (1, 1, 1)
-    kshift: tuple[int, int, int] = (0, 0, 0)
+    kshift: tuple[float, float, float] = (0, 0, 0)
     smearing: Literal["fermi-dirac", "cold", "gaussian", "fixed"] = "cold"
     width_ry: float | None = None
     width_kelvin: float | None = None
     convergence_ry_per_electron: float = 2e-8
     max_iterations: int = 100
-    kpoint: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         for key in ("cutoff_ry", "density_cutoff_ry", "convergence_ry_per_electron", "max_iterations"):
@@ -49,7 +48,7 @@ class EngineConfig:
                 "least as much, as densities hold shorter waves than orbitals; two to three times as much is usual"
             )
         self._check_width()
-        self._check_sampling()
+        self.settings()  # checks the k-points
 
     def _check_width(self) -> None:
         both = {"width_ry": self.width_ry, "width_kelvin": self.width_kelvin}
@@ -66,19 +65,6 @@ class EngineConfig:
                 f"(none for 'fixed'); give the one, leave the other out"
             )
 
-    def _check_sampling(self) -> None:
-        if min(self.kmesh) < 1 or not set(self.kshift) <= {0, 1}:
-            raise InputError(
-                f"kmesh = {list(self.kmesh)} with kshift = {list(self.kshift)}; expected counts of 1 or more and "
-                f"shifts of 0 or 1; change them"
-            )
-        if self.kpoint is not None and (self.kmesh != (1, 1, 1) or any(self.kshift)):
-            raise InputError(
-                f"kpoint = {list(self.kpoint)} and kmesh = {list(self.kmesh)}; expected one of them; leave one out"
-            )
-        if not all(map(math.isfinite, self.kpoint or ())):
-            raise InputError(f"kpoint = {list(self.kpoint or ())}; expected finite numbers; change it")
-
     def settings(self) -> DFTSettings:
         """The same in Hartree."""
         kelvin = 0.0 if self.width_kelvin is None else self.width_kelvin
@@ -92,7 +78,6 @@ class EngineConfig:
             convergence=self.convergence_ry_per_electron * HARTREE_PER_RYDBERG,
             density_cutoff=self.density_cutoff_ry * HARTREE_PER_RYDBERG,
             max_iterations=self.max_iterations,
-            kpoint=self.kpoint,
         )
 
 

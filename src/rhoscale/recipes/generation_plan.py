@@ -141,7 +141,7 @@ def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
 
 def _physics(engine: EngineConfig) -> dict[str, Any]:
     values = plain(engine, keep_defaults=False)
-    values["kmesh"], values["kshift"] = list(engine.kmesh), list(engine.kshift)
+    values["kmesh"], values["kshift"] = list(engine.kmesh), list(engine.settings().kshift)
     if engine.program in ("auto", "pw.x", "qepy"):  # one code in two shapes: either may go on with the other's data
         values.pop("program", None)
     return values
@@ -156,8 +156,7 @@ def estimated_core_seconds(task: Task, n_atoms: int) -> float:
 
     Six seconds a k-point for 32 atoms at 25 Ry (measured, aluminium), growing as atoms^2.5 and cutoff^1.5.
     """
-    kpoints = (
-        0.8 if task.engine.settings().gamma_only else float(np.ceil(np.prod(task.engine.kmesh) / 2))
-    )  # real orbitals; time reversal
+    settings = task.engine.settings()
+    kpoints = 0.8 if settings.gamma_only else settings.kpoints  # real orbitals at Gamma
     size = (n_atoms / 32) ** 2.5 * (task.engine.cutoff_ry / 25) ** 1.5
     return float(6.0 * kpoints * size)

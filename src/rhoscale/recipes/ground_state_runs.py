@@ -136,7 +136,7 @@ class GroundStateRuns:
 
 
 def _physics(settings: DFTSettings) -> list[object]:
-    sampling = [list(settings.kmesh), list(settings.kshift), settings.kpoint, settings.smearing, settings.width]
+    sampling = [list(settings.kmesh), list(settings.kshift), settings.smearing, settings.width]
     return [settings.cutoff, *sampling, settings.convergence]
 
 

@@ -18,6 +18,7 @@ from rhoscale.datasets.points import Draw, OfPoints, PointSet, points_of
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.descriptors import DescriptorSpec, ScalarProducts, Smooth, describer, spec_from_dict
 from rhoscale.descriptors.smooth import contracted
+from rhoscale.engines.interface import mesh_in_words
 from rhoscale.errors import DatasetError, InputError
 from rhoscale.metrics import l1_per_electron
 from rhoscale.models import DenseNet, Scaling
@@ -86,11 +87,8 @@ def _dft_settings(settings: Mapping[str, Any]) -> str:
     words = [str(settings.get("engine", "unknown program"))]
     if "cutoff_hartree" in settings:
         words.append(f"{settings['cutoff_hartree'] / HARTREE_PER_RYDBERG:g} Ry")
-    if "kpoint" in settings:
-        words.append(f"one k-point {tuple(settings['kpoint'])}")
-    elif "kmesh" in settings:
-        shifted = " shifted" if any(settings.get("kshift", ())) else ""
-        words.append(f"k-points {'x'.join(str(n) for n in settings['kmesh'])}{shifted}")
+    if "kmesh" in settings:
+        words.append(f"k-points {mesh_in_words(settings['kmesh'], settings.get('kshift', ()))}")
     if "smearing" in settings:
         width = settings.get("width_hartree")
         words.append(str(settings["smearing"]) + ("" if width is None else f" {width / HARTREE_PER_RYDBERG:.4g} Ry"))

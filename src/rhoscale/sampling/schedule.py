@@ -214,7 +214,6 @@ def snapshot_of(state: GroundState, origin: Mapping[str, Any]) -> Snapshot:
             "density_cutoff_hartree": settings.density_cutoff,
             "kmesh": list(settings.kmesh),
             "kshift": list(settings.kshift),
-            **({} if settings.kpoint is None else {"kpoint": list(settings.kpoint)}),
             "kpoints": len(state.weights),
             "bands": int(state.eigenvalues.shape[1]) if state.eigenvalues.ndim == 2 else 0,
             "smearing": settings.smearing,
