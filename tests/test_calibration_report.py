@@ -29,6 +29,7 @@ from rhoscale.metrics.reliability import (
 from rhoscale.models import load_trained
 from rhoscale.recipes.calibrate import validation_batches
 from rhoscale.recipes.config import config_from
+from rhoscale.recipes.judge import judge_snapshot
 from rhoscale.recipes.train import train
 from rhoscale.recipes.training_plan import TrainConfig
 from rhoscale.system import System
@@ -212,3 +213,12 @@ def test_regions_follow_from_the_atoms_alone_and_know_periodic_images() -> None:
     np.testing.assert_allclose(distance, [0.3, 2.4, np.sqrt(50)], rtol=1e-6)
     found = regions(distance, np.array([0.01, 0.04, 0.001]), 0.02)
     assert [REGIONS[i] for i in found] == ["core", "bond", "interstitial"]
+
+
+def test_errors_are_of_the_density_with_the_right_number_of_electrons(toy_model: Path) -> None:
+    model = load_trained(toy_model)
+    snapshot = toy_snapshot(thermal_aluminium(77))
+    judged = judge_snapshot(model, snapshot, draws=0, points=None, seed=0, tables=None)
+    raw = judged.errors.electrons / snapshot.electrons - 1
+    assert abs(raw) > 1e-6
+    assert abs(judged.differences.mean()) < 0.01 * abs(raw) * snapshot.electrons / snapshot.system.volume

@@ -356,8 +356,9 @@ def test_a_label_is_judged_with_its_own_mesh_unless_another_is_named() -> None:
     values = {"cutoff_hartree": 5.0, "kmesh": [1, 1, 1], "kshift": [0, 0, 0], "smearing": "cold", "width_hartree": 0.02}
     one = replace(snapshot, settings={**values, "density_cutoff_hartree": 10.0, "kshift": [0.5, 0.5, 0.5]})
     gamma = replace(snapshot, settings={**values, "density_cutoff_hartree": 10.0})
+    before = replace(gamma, settings={**gamma.settings, "kpoint": [0.25, 0.25, 0.25]})
     label = label_settings(one)
-    assert label.kshift == (0.5, 0.5, 0.5)
+    assert label.kshift == label_settings(before).kshift == (0.5, 0.5, 0.5)
     assert label_settings(gamma).gamma_only
     assert EnergyOptions().settings(snapshot.system, label).kshift == label.kshift
     assert EnergyOptions(kmesh=(2, 2, 2)).settings(snapshot.system, label).kshift == (0, 0, 0)

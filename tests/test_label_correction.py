@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rhoscale.datasets.points import Draw, points_of
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import Smooth, describer
 from rhoscale.descriptors.smooth import AngularSet, RadialSet
@@ -18,9 +19,10 @@ from rhoscale.recipes.calibrate import training_batches
 from rhoscale.recipes.config import config_from
 from rhoscale.recipes.label_correction import label_correction
 from rhoscale.recipes.train import train
-from rhoscale.recipes.training_data import Labelled
+from rhoscale.recipes.training_data import Labelled, grid_points
 from rhoscale.recipes.training_plan import TrainConfig
 from rhoscale.snapshot import Snapshot
+from rhoscale.structures.strain import apply_strain
 from rhoscale.system import System
 from toy_model import toy_snapshot
 
@@ -65,12 +67,22 @@ def test_what_is_common_to_all_labels_is_found_on_structures_that_had_no_part(st
     assert [record.task for record in found.better] == [f"better-{seed}" for seed in range(4)]
     assert found.left < 0.25 * found.difference
     new = toy_snapshot(crystal(20))
-    shape = (12, 12, 12)
-    truth, off = (s.density.on_grid(shape).values.reshape(-1) for s in (new, cheap(new)))
-    points = new.density.on_grid(shape).grid.points()
-    corrected = off - found.off_by.predict(describer(new.system, SPEC)(points))
-    assert np.sqrt(np.mean((off - truth) ** 2)) == pytest.approx(found.difference, rel=0.3)
-    assert np.abs(corrected - truth).mean() < 0.25 * np.abs(off - truth).mean()
+    truth, off = (grid_points(s, SPEC, 0.65) for s in (new, cheap(new)))
+    corrected = found.corrected(off).density
+    assert np.sqrt(np.mean((off.density - truth.density) ** 2)) == pytest.approx(found.difference, rel=0.3)
+    assert np.abs(corrected - truth.density).mean() < 0.25 * np.abs(off.density - truth.density).mean()
+
+
+def test_corrected_labels_hold_as_many_electrons(store: SnapshotStore) -> None:
+    training = labelled(store, "train")
+    found = label_correction(store, ["better"], training, SPEC, 0.6)
+    strained = [toy_snapshot(apply_strain(crystal(20 + n), e)) for n, e in enumerate((-0.1, 0.0, 0.1))]
+    draw = Draw(0.6, 0.5, None, seed=1)
+    points = points_of(strained, lambda system, at: describer(system, SPEC)(at), draw)
+    change = points.weights * (found.corrected(points).density - points.density)
+    for number in range(3):
+        assert abs(change[points.snapshot == number].mean()) < 1e-7 * points.density.mean()
+    assert np.abs(change).mean() > 1e-4 * points.density.mean()
 
 
 def recipe(store: SnapshotStore, output: Path, **data: Any) -> TrainConfig:

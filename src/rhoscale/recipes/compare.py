@@ -17,6 +17,7 @@ from rhoscale.errors import InputError
 from rhoscale.formats import DensityFile, read_density_file
 from rhoscale.grid import Grid
 from rhoscale.metrics import Calibration, FieldErrors, calibration, field_errors
+from rhoscale.postprocess.charge import rescale_to_charge
 from rhoscale.prediction.field import StoredField, open_density
 from rhoscale.prediction.interpolation import fourier_weights, interpolate, periodic_values
 from rhoscale.snapshot import Snapshot
@@ -40,7 +41,7 @@ class Pair:
         reference: Reference density.
         electrons: Valence electrons in the cell.
         raw: Predicted density before any rescaling, as far as the file keeps it.
-        aleatoric: Standard deviations of the raw field, electrons per Bohr^3, or None.
+        aleatoric: Standard deviations, electrons per Bohr^3, or None.
         epistemic: The same by lack of data, or None.
         note: What was assumed while reading, for the user to know.
         freedom: Degrees of freedom of the intervals; infinite for Gaussian ones.
@@ -57,7 +58,7 @@ class Pair:
 
     @property
     def total(self) -> NDArray[np.floating] | None:
-        """Total standard deviation of the raw field, or None."""
+        """Total standard deviation, or None."""
         if self.aleatoric is None or self.epistemic is None:
             return None
         return np.asarray(np.hypot(self.aleatoric, self.epistemic))
@@ -70,7 +71,7 @@ class Comparison:
     Attributes:
         shape: Grid of the reference.
         errors: L1 of the rescaled field; all others of the raw one.
-        calibration: How the predicted deviations compare with the errors; None without deviations.
+        calibration: Predicted deviations beside the errors of the rescaled field; None without deviations.
         note: What was assumed while reading.
     """
 
@@ -97,7 +98,7 @@ def compare(prediction: Path, reference: Path) -> Comparison:
     total = pair.total
     found = None
     if total is not None:
-        differences = pair.raw.values - pair.reference.values
+        differences = (rescale_to_charge(pair.raw, pair.electrons) - pair.reference).values
         found = calibration(differences, np.maximum(total, SMALLEST_SIGMA), pair.freedom)
     return Comparison(pair.reference.grid.shape, errors, found, pair.note)
 

@@ -126,6 +126,8 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
         DatasetError: The snapshot does not say them, as an imported density does not.
     """
     values = snapshot.settings
+    if "kpoint" in values:  # labels of before said (1/4, 1/4, 1/4) so
+        values = {**values, "kshift": [2 * k for k in values["kpoint"]]}
     try:
         return DFTSettings(
             cutoff=float(values["cutoff_hartree"]),

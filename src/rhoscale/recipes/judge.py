@@ -16,7 +16,7 @@ from rhoscale.grid import Grid
 from rhoscale.metrics import FieldErrors, field_errors
 from rhoscale.metrics.regions import nearest_atom, regions
 from rhoscale.models import TrainedModel
-from rhoscale.postprocess.charge import rescale_to_charge
+from rhoscale.postprocess.charge import charge_factor, rescale_to_charge
 from rhoscale.promolecule import AtomicDensityTable, promolecule_on_grid
 from rhoscale.recipes.prior import prior_alone, prior_mean, was_refitted
 from rhoscale.refinement import FourierDensity
@@ -37,7 +37,7 @@ class Judged:
         energies: Errors of the Harris-Foulkes energy of the point estimate (``model``) and of the baselines, rescaled,
             as far as the grid shows them: to second order, from the error of the density
             (``engines.second_order.energy_of_error``), Hartree per atom.
-        differences: Point estimate minus label at the points where uncertainties were computed [m], e/Bohr^3.
+        differences: Rescaled point estimate minus label at the points where uncertainties were computed [m], e/Bohr^3.
         uncertainty: At the same points.
         leverage: At the same points [m], or None where the model does not know it.
         region: Number of the region (``rhoscale.metrics.regions``) of each of these points [m].
@@ -104,13 +104,14 @@ def judge_snapshot(
     if tables is not None:
         fields["promolecule"] = promolecule_on_grid(snapshot.system, tables, grid)
     predicted = Density(grid, density.reshape(grid.shape))
+    rescaled = density[chosen] * charge_factor(predicted.integral(), snapshot.electrons)
     return Judged(
         errors=field_errors(predicted, reference, snapshot.electrons),
         baselines={name: field_errors(field, reference, snapshot.electrons) for name, field in fields.items()},
         energies={
             name: _energy_error(field, reference, snapshot) for name, field in {"model": predicted, **fields}.items()
         },
-        differences=density[chosen].astype(np.float64) - reference.values.reshape(-1)[chosen],
+        differences=rescaled.astype(np.float64) - reference.values.reshape(-1)[chosen],
         uncertainty=model.uncertainty(features[chosen], part, draws=draws, seed=seed)
         if draws
         else model.estimate(features[chosen], part),

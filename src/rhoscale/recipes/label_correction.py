@@ -9,7 +9,7 @@ what is common to all (R. Ramakrishnan, P. O. Dral, M. Rupp, O. A. von Lilienfel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rhoscale.baselines.linear import STRENGTHS, LinearBaseline, NormalEquations, ridge_path
+from rhoscale.datasets.points import PointSet
 from rhoscale.datasets.store import Record, SnapshotStore
 from rhoscale.descriptors import DescriptorSpec, describer
 from rhoscale.errors import DatasetError
@@ -27,10 +28,12 @@ from rhoscale.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class LabelCorrection:
-    """Label minus better label, as a linear function of the features.
+    """Label minus better label, as a linear function of the features less their mean over the cell.
+
+    Both labels hold the same electrons, and so do corrected ones.
 
     Attributes:
-        off_by: That function.
+        off_by: That function, but for a constant in each cell.
         better: Records of the better labels.
         difference: Root mean square of label minus better label over the structures that have both, e/Bohr^3.
         left: Of what remains of it on trajectories that had no part in the fit, e/Bohr^3.
@@ -40,6 +43,13 @@ class LabelCorrection:
     better: tuple[Record, ...]
     difference: float
     left: float
+
+    def corrected(self, points: PointSet) -> PointSet:
+        """Labels less what they are off by, whose mean over the points of each snapshot is nought."""
+        off = self.off_by.predict(points.features)
+        totals = (np.bincount(points.snapshot, points.weights * values) for values in (off, np.ones(len(points))))
+        mean = np.divide(*totals)
+        return replace(points, density=points.density - (off - mean[points.snapshot]))
 
     def about(self) -> dict[str, Any]:
         """What the card says of it."""
@@ -72,6 +82,7 @@ def label_correction(
     for record, label, better in pairs:
         grid = Grid.from_spacing(label.system.cell, spacing)
         described = describer(label.system, spec)(grid.points())
+        described -= described.mean(axis=0)
         difference = (label.density.on_grid(grid.shape).values - better.density.on_grid(grid.shape).values).reshape(-1)
         equations = NormalEquations.stream([(described, difference, np.ones(grid.size))], reference)
         reference = equations.reference

@@ -173,7 +173,7 @@ def _stage(
     points = data.training_points(labelled, spec, config.data, config.fit.seed, tables)
     grids = [data.grid_points(s, spec, config.data.validation_spacing, tables) for s in validation.snapshots]
     if correction is not None:
-        points, *grids = [data.without(p, correction.off_by.predict) for p in (points, *grids)]
+        points, *grids = [correction.corrected(p) for p in (points, *grids)]
     return Stage(name, labelled, points, validation, grids)
 
 
