@@ -44,7 +44,7 @@ def _table(found: Comparison) -> Table:
     table.add_row("electrons", f"{errors.electrons:.4f} of {errors.electrons_reference:g}", "raw field")
     if found.calibration is not None:
         for level, share in found.calibration.coverage.items():
-            table.add_row(f"inside the {100 * level:g} % interval", f"{100 * share:.1f} %", "raw field")
-        table.add_row("negative log-likelihood", f"{found.calibration.nll:.3f}", "raw field")
+            table.add_row(f"inside the {100 * level:g} % interval", f"{100 * share:.1f} %", "rescaled field")
+        table.add_row("negative log-likelihood", f"{found.calibration.nll:.3f}", "rescaled field")
     table.add_row("grid", " x ".join(map(str, found.shape)), "reference")
     return table

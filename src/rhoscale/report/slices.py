@@ -82,7 +82,7 @@ def draw_slices(file: BinaryIO, system: System, plane: Plane, panels: Sequence[P
     x, y = _corners(system.cell, plane, panels[0].values.shape)
     ratio = float(np.clip(np.ptp(y) / np.ptp(x), 0.3, 2.0))
     height = 0.72 * PANEL_WIDTH * ratio + 0.45  # beside the picture its scale, above and below title and label
-    figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows + 0.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows + 0.6), dpi=150, layout="compressed")
     figure.suptitle(title, fontsize=10)
     limits = [_limits(panel, panels) for panel in panels]
     for number, (panel, (low, high, colours)) in enumerate(zip(panels, limits, strict=True)):
