@@ -28,12 +28,13 @@ from rhoscale.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class LabelCorrection:
-    """Label minus better label, as a linear function of the features less their mean over the cell.
+    """Label minus better label, as a linear function of the features.
 
-    Both labels hold the same electrons, and so do corrected ones.
+    Both labels hold the same electrons. So do corrected ones; and that function is fitted to have no mean over a cell,
+    for what is free in small cells is a long wave in large ones.
 
     Attributes:
-        off_by: That function, but for a constant in each cell.
+        off_by: That function.
         better: Records of the better labels.
         difference: Root mean square of label minus better label over the structures that have both, e/Bohr^3.
         left: Of what remains of it on trajectories that had no part in the fit, e/Bohr^3.
@@ -82,7 +83,6 @@ def label_correction(
     for record, label, better in pairs:
         grid = Grid.from_spacing(label.system.cell, spacing)
         described = describer(label.system, spec)(grid.points())
-        described -= described.mean(axis=0)
         difference = (label.density.on_grid(grid.shape).values - better.density.on_grid(grid.shape).values).reshape(-1)
         equations = NormalEquations.stream([(described, difference, np.ones(grid.size))], reference)
         reference = equations.reference
