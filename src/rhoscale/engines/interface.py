@@ -87,7 +87,7 @@ class DFTSettings:
     @property
     def kpoints(self) -> int:
         """Points of the mesh of which none is the negative of another."""
-        if 0.5 in self.kshift:
+        if 0.5 in self.kshift:  # then none is the negative of a point of the mesh
             return math.prod(self.kmesh)
         own_negative = 1
         for n, shift in zip(self.kmesh, self.kshift, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -126,13 +126,11 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
         DatasetError: The snapshot does not say them, as an imported density does not.
     """
     values = snapshot.settings
-    if "kpoint" in values:  # labels of before said (1/4, 1/4, 1/4) so
-        values = {**values, "kshift": [2 * k for k in values["kpoint"]]}
     try:
         return DFTSettings(
             cutoff=float(values["cutoff_hartree"]),
             kmesh=three(values["kmesh"]),
-            kshift=three(values["kshift"]),
+            kshift=label_shift(values),
             smearing=str(values["smearing"]),
             width=float(values["width_hartree"]),
             density_cutoff=float(values["density_cutoff_hartree"]),
@@ -142,6 +140,13 @@ def label_settings(snapshot: Snapshot) -> DFTSettings:
             f"snapshot {snapshot.content_hash[:12]} ({snapshot.system.formula}) does not say the {error} of its label; "
             f"expected cutoff, k-mesh and smearing, as `rhoscale generate` keeps them; choose other snapshots"
         ) from error
+
+
+def label_shift(settings: Mapping[str, Any]) -> tuple[float, float, float]:
+    """The shift of a label's k-mesh, in half steps; labels of before named the point (1/4, 1/4, 1/4) in its place."""
+    if "kpoint" in settings:
+        return three([2.0 * k for k in settings["kpoint"]])
+    return three(settings["kshift"])
 
 
 def three(values: Sequence[Number]) -> tuple[Number, Number, Number]:

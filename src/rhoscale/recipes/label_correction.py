@@ -46,7 +46,7 @@ class LabelCorrection:
     left: float
 
     def corrected(self, points: PointSet) -> PointSet:
-        """Labels less what they are off by, whose mean over the points of each snapshot is nought."""
+        """The same points, labels (e/Bohr^3) less what they are off by; its mean over each snapshot is left out."""
         off = self.off_by.predict(points.features)
         totals = (np.bincount(points.snapshot, points.weights * values) for values in (off, np.ones(len(points))))
         mean = np.divide(*totals)

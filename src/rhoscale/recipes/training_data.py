@@ -25,6 +25,7 @@ from rhoscale.models import DenseNet, Scaling
 from rhoscale.models.dense_network import Parameters
 from rhoscale.models.elbo import fourier_modes
 from rhoscale.promolecule import AtomicDensityTable, promolecule
+from rhoscale.recipes.energy_settings import label_shift
 from rhoscale.recipes.training_plan import MOST_DISTANCES, DataConfig, PosteriorConfig
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
@@ -87,8 +88,8 @@ def _dft_settings(settings: Mapping[str, Any]) -> str:
     words = [str(settings.get("engine", "unknown program"))]
     if "cutoff_hartree" in settings:
         words.append(f"{settings['cutoff_hartree'] / HARTREE_PER_RYDBERG:g} Ry")
-    if "kmesh" in settings:
-        words.append(f"k-points {mesh_in_words(settings['kmesh'], settings.get('kshift', ()))}")
+    if {"kmesh", "kshift"} <= settings.keys():
+        words.append(f"k-points {mesh_in_words(settings['kmesh'], label_shift(settings))}")
     if "smearing" in settings:
         width = settings.get("width_hartree")
         words.append(str(settings["smearing"]) + ("" if width is None else f" {width / HARTREE_PER_RYDBERG:.4g} Ry"))
