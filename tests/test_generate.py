@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +14,19 @@ import pytest
 from rhoscale.cli.app import main
 from rhoscale.datasets.check import check_store
 from rhoscale.datasets.store import SnapshotStore
-from rhoscale.engines.pseudopotentials import PseudopotentialFile, gth_pseudopotential
-from rhoscale.errors import DatasetError, EngineError, InputError, ModelError
-from rhoscale.recipes.config import config_from, read_config
-from rhoscale.recipes.generate import Event, engine_of, generate, open_tasks
-from rhoscale.recipes.generation_config import EngineConfig, GenerateConfig
+from rhoscale.engines.pseudopotentials import gth_pseudopotential
+from rhoscale.errors import DatasetError, InputError, ModelError
+from rhoscale.recipes.config import read_config
+from rhoscale.recipes.generate import Event, generate, open_tasks
+from rhoscale.recipes.generation_config import GenerateConfig
 from rhoscale.recipes.generation_plan import estimated_core_seconds, plan_generation
 from rhoscale.recipes.start import PredictedStart
 from rhoscale.structures.distances import shortest_distance
 from rhoscale.system import PseudopotentialIdentity, System
 from toy_model import toy_snapshot
+from toy_recipe import BATCH, CELL, Counting, recipe
 
 ROOT = Path(__file__).parent.parent
-CELL = {"lattice": "fcc", "elements": ["Al"], "lattice_constant_bohr": 7.65}
-BATCH = {"name": "a", "role": "train", "snapshots": 4, "seed": 1, "temperatures": [300, 900], "structure": CELL}
-
-
-def recipe(folder: Path, **changes: Any) -> GenerateConfig:
-    values: dict[str, Any] = {
-        "name": "toy",
-        "output": folder / "toy",
-        "pseudopotentials": {"family": "gth-pbe", "valence": {"Al": 3}},
-        "engine": {"program": "toy", "cutoff_ry": 10, "density_cutoff_ry": 15, "width_ry": 0.08},
-        "thermostat": {"equilibration_fs": 60},
-        "batch": [BATCH],
-    }
-    return config_from({**values, **changes}, GenerateConfig)
-
-
-class Counting:
-    """Makes toy engines that count their runs, and fail or stop on demand."""
-
-    def __init__(self, fail_at: int = -1, error: type[BaseException] = EngineError) -> None:
-        self.runs: list[System] = []
-        self.fail_at, self.error = fail_at, error
-
-    def __call__(self, config: EngineConfig, *, files: Mapping[str, PseudopotentialFile], scratch: Path) -> Any:
-        engine = engine_of(config, files=files, scratch=scratch)
-        plain_run = engine.ground_state
-
-        def ground_state(system: System, **keywords: Any) -> Any:
-            self.runs.append(system)
-            if len(self.runs) - 1 == self.fail_at:
-                raise self.error("the run did not converge; its log is in there")
-            return plain_run(system, **keywords)
-
-        engine.ground_state = ground_state  # type: ignore[method-assign]
-        return engine
 
 
 def contents(folder: Path) -> dict[str, tuple[str, bytes]]:

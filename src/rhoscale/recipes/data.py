@@ -26,6 +26,7 @@ from rhoscale.errors import DatasetError, FormatError, InputError
 from rhoscale.formats import DensityFile, read_density_file
 from rhoscale.metrics.field import field_errors
 from rhoscale.recipes.kept_pseudopotentials import keep_files
+from rhoscale.recipes.kmesh_correction import total_energy
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import PseudopotentialIdentity
@@ -257,7 +258,7 @@ def label_noise(store: SnapshotStore, reference: str) -> list[NoiseRow]:
         fine = [2 * n for n in np.maximum(best.density.smallest_shape, snapshot.density.smallest_shape)]
         shape = (int(fine[0]), int(fine[1]), int(fine[2]))
         l1 = field_errors(snapshot.density.on_grid(shape), best.density.on_grid(shape), best.electrons).l1
-        energy = (snapshot.energies["total"] - best.energies["total"]) / record.n_atoms
+        energy = (total_energy(snapshot) - total_energy(best)) / record.n_atoms
         rows.append(NoiseRow(record.batch, record.trajectory, record.temperature, l1, record.core_seconds, energy))
     if not rows:
         raise DatasetError(

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,6 +24,7 @@ from rhoscale.recipes.config import plain
 from rhoscale.recipes.generation_config import EngineConfig, GenerateConfig
 from rhoscale.recipes.generation_plan import NO_FORCES, Task, plan_generation
 from rhoscale.recipes.kept_pseudopotentials import keep_files
+from rhoscale.recipes.kmesh_correction import corrected, has_settings
 from rhoscale.sampling.forces import classical_calculator
 from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStructure, snapshot_of, thermalise
 from rhoscale.sampling.thermostat import (
@@ -155,6 +156,10 @@ def generate(
                 snapshot = make_snapshot(task, store.work, maker, tell, start)
             else:
                 snapshot = relabelled(task, relative, maker, tell)
+            if task.kmesh_correction is not None:
+                few, many = task.kmesh_correction
+                tell(Event(task, "labelling", f"k-points {task.sampling}"))
+                snapshot = corrected(snapshot, maker(few), maker(many))
             with lock:
                 return store.add(
                     snapshot, task=task.name, batch=task.batch.name, role=task.batch.role, subsets=task.batch.subsets
@@ -174,7 +179,7 @@ def generate(
 
 def _try_out(todo: Sequence[Task], maker: Callable[[EngineConfig], Engine]) -> None:
     """Make every engine and potential once, so that what cannot work is said before anything is computed."""
-    for engine in {repr(e): e for t in todo for e in (t.engine, t.dynamics_engine) if e is not None}.values():
+    for engine in {repr(e): e for t in todo for e in (*t.engines, t.dynamics_engine) if e is not None}.values():
         maker(engine)
     for batch, forces in {t.batch.name: (t.batch, t.thermostat.forces) for t in todo}.values():
         if forces != NO_FORCES:
@@ -241,24 +246,29 @@ def make_snapshot(
 
 
 def labelled_before(store: SnapshotStore, task: Task) -> Snapshot | None:
-    """A snapshot of the very structure that a task asks for, with another label, if there is one."""
+    """A snapshot of the very structure that a task asks for, if there is one: with its label rather than another."""
     wanted = _given({**_sampling(task), "index": task.frame})
+    found = None
     for record in store.records():
         if record.trajectory == task.trajectory:
             snapshot = store.load(record)
             if _given({key: snapshot.origin.get(key) for key in ("thermostat", "ab_initio", "index")}) == wanted:
-                return snapshot
-    return None
+                if has_settings(snapshot, task.engine.settings()):
+                    return snapshot
+                found = snapshot
+    return found
 
 
 def relabelled(
     task: Task, relative: Snapshot, maker: Callable[[EngineConfig], Engine], tell: Callable[[Event], None]
 ) -> Snapshot:
     """Label the structure of a snapshot with the settings of a task, starting from the density that is there."""
+    origin = {**relative.origin, "task": task.name, "batch": task.batch.name}
+    if has_settings(relative, task.engine.settings()):
+        return replace(relative, origin=origin)
     tell(Event(task, "labelling", f"the structure of {relative.origin['task']}, from its density"))
     state = maker(task.engine).ground_state(relative.system, initial_density=relative.density)
-    origin = {**relative.origin, "task": task.name, "batch": task.batch.name, "sampling_core_seconds": 0.0}
-    return snapshot_of(state, {**origin, "started_from": relative.origin["task"]})
+    return snapshot_of(state, {**origin, "sampling_core_seconds": 0.0, "started_from": relative.origin["task"]})
 
 
 def _thermal_structure(

@@ -192,7 +192,11 @@ class AbInitioConfig:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """Snapshots of one kind; temperatures and strains are taken in turn, each trajectory has the next seed."""
+    """Snapshots of one kind; temperatures and strains are taken in turn, each trajectory has the next seed.
+
+    ``engine``, ``thermostat`` and ``kmesh_correction`` hold what differs from the recipe's tables; the last is for a
+    label's density, of a denser mesh and fewer waves (``recipes/kmesh_correction.py``).
+    """
 
     name: str
     role: Literal["train", "validation", "test"]
@@ -205,6 +209,7 @@ class BatchConfig:
     engine: Mapping[str, Any] = field(default_factory=dict)
     thermostat: Mapping[str, Any] = field(default_factory=dict)
     ab_initio: AbInitioConfig | None = None
+    kmesh_correction: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.snapshots < 1 or not self.temperatures or not self.strains:

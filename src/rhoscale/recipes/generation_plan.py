@@ -28,6 +28,9 @@ class Task:
         trajectory: What it shares with relatives: structure, temperature, seed and source of forces.
         run: Names the trajectory's files: as ``trajectory``, with waiting times and ab-initio settings.
         frame: Number of the snapshot in its trajectory.
+        engine: Makes the label.
+        dynamics_engine: Moves the atoms, if they are not moved by a potential alone.
+        kmesh_correction: As ``engine`` with fewer waves, and that with more k-points (``recipes/kmesh_correction.py``).
     """
 
     name: str
@@ -41,6 +44,21 @@ class Task:
     engine: EngineConfig
     thermostat: ThermostatConfig
     dynamics_engine: EngineConfig | None
+    kmesh_correction: tuple[EngineConfig, EngineConfig] | None = None
+
+    @property
+    def engines(self) -> tuple[EngineConfig, ...]:
+        """Those of the label: its own and those of its correction."""
+        return (self.engine, *(self.kmesh_correction or ()))
+
+    @property
+    def sampling(self) -> str:
+        """The k-points of the label in words."""
+        words = self.engine.settings().sampling
+        if self.kmesh_correction is None:
+            return words
+        _, many = self.kmesh_correction
+        return f"{words}, corrected to {many.settings().sampling} at {many.cutoff_ry:g} Ry"
 
     @property
     def kind(self) -> str:
@@ -89,6 +107,7 @@ def _tasks(config: GenerateConfig, batch: BatchConfig) -> list[Task]:
     if batch.ab_initio is not None:
         values = _merged(engine_values, batch.ab_initio.engine)
         dynamics = config_from(values, EngineConfig, f"{where}: ab_initio.engine")
+    correction = _kmesh_correction(batch.kmesh_correction, engine_values, where) if batch.kmesh_correction else None
     pseudopotentials = plain(config.pseudopotentials, keep_defaults=False)
     tasks = []
     for index in range(batch.snapshots):
@@ -110,6 +129,8 @@ def _tasks(config: GenerateConfig, batch: BatchConfig) -> list[Task]:
             "dynamics": None if dynamics is None else _physics(dynamics),
         }
         label = {**run, "frame": frame, "engine": _physics(engine), "pseudopotentials": pseudopotentials}
+        if correction is not None:
+            label["kmesh_correction"] = [_physics(e) for e in correction]
         tasks.append(
             Task(
                 name=f"{batch.name}-{index:03d}-{_digest(label)}",
@@ -123,9 +144,26 @@ def _tasks(config: GenerateConfig, batch: BatchConfig) -> list[Task]:
                 engine=engine,
                 thermostat=thermostat,
                 dynamics_engine=dynamics,
+                kmesh_correction=correction,
             )
         )
     return tasks
+
+
+def _kmesh_correction(
+    values: Mapping[str, Any], engine: Mapping[str, Any], where: str
+) -> tuple[EngineConfig, EngineConfig]:
+    where = f"{where}: kmesh_correction"
+    many = config_from(_merged(engine, values), EngineConfig, where)
+    few = config_from({**engine, "cutoff_ry": many.cutoff_ry}, EngineConfig, where)
+    label, wanted, points = engine["cutoff_ry"], many.settings(), few.settings().kpoints
+    if many.cutoff_ry >= label or wanted.kpoints <= points:
+        raise InputError(
+            f"{where}: {wanted.kpoints} k-points ({wanted.sampling}) with {many.cutoff_ry:g} Ry for a label of "
+            f"{points} with {label:g} Ry; expected more points and a lower cutoff, which is what it is for; change "
+            f"kmesh or cutoff_ry, or give the denser mesh to the label itself"
+        )
+    return few, many
 
 
 def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +194,10 @@ def estimated_core_seconds(task: Task, n_atoms: int) -> float:
 
     Six seconds a k-point for 32 atoms at 25 Ry (measured, aluminium), growing as atoms^2.5 and cutoff^1.5.
     """
-    settings = task.engine.settings()
+    return sum(_core_seconds(engine, n_atoms) for engine in task.engines)
+
+
+def _core_seconds(engine: EngineConfig, n_atoms: int) -> float:
+    settings = engine.settings()
     kpoints = 0.8 if settings.gamma_only else settings.kpoints  # real orbitals at Gamma
-    size = (n_atoms / 32) ** 2.5 * (task.engine.cutoff_ry / 25) ** 1.5
-    return float(6.0 * kpoints * size)
+    return float(6.0 * kpoints * (n_atoms / 32) ** 2.5 * (engine.cutoff_ry / 25) ** 1.5)

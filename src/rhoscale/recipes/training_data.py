@@ -26,6 +26,7 @@ from rhoscale.models.dense_network import Parameters
 from rhoscale.models.elbo import fourier_modes
 from rhoscale.promolecule import AtomicDensityTable, promolecule
 from rhoscale.recipes.energy_settings import label_shift
+from rhoscale.recipes.kmesh_correction import CORRECTION
 from rhoscale.recipes.training_plan import MOST_DISTANCES, DataConfig, PosteriorConfig
 from rhoscale.refinement import FourierDensity
 from rhoscale.snapshot import Snapshot
@@ -90,6 +91,10 @@ def _dft_settings(settings: Mapping[str, Any]) -> str:
         words.append(f"{settings['cutoff_hartree'] / HARTREE_PER_RYDBERG:g} Ry")
     if {"kmesh", "kshift"} <= settings.keys():
         words.append(f"k-points {mesh_in_words(settings['kmesh'], label_shift(settings))}")
+    if CORRECTION in settings:
+        denser = settings[CORRECTION]
+        mesh, cutoff = mesh_in_words(denser["kmesh"], denser["kshift"]), denser["cutoff_hartree"] / HARTREE_PER_RYDBERG
+        words.append(f"corrected to {mesh} at {cutoff:g} Ry")
     if "smearing" in settings:
         width = settings.get("width_hartree")
         words.append(str(settings["smearing"]) + ("" if width is None else f" {width / HARTREE_PER_RYDBERG:.4g} Ry"))
