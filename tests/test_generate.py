@@ -379,7 +379,9 @@ def test_a_wrong_recipe_ends_with_a_message_and_code_2(
     assert "Traceback" not in shown.err
 
 
-@pytest.mark.parametrize("name", ["al", "al-gamma", "al-noise", "al-noise-small", "sige-noise", "sige-noise-small", "sige"])
+@pytest.mark.parametrize(
+    "name", ["al", "al-gamma", "al-noise", "al-noise-small", "sige", "sige-noise", "sige-noise-small"]
+)
 def test_the_shipped_recipes_are_sound(name: str) -> None:
     config = read_config(ROOT / "recipes" / f"{name}.toml", GenerateConfig)
     tasks = plan_generation(config)

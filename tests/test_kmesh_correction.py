@@ -82,6 +82,21 @@ def test_without_a_label_to_correct_it_is_made_first(tmp_path: Path) -> None:
     assert all("kmesh_correction" in store.load(r).settings for r in store.records())
 
 
+@pytest.mark.parametrize("fail_at", [1, 2])
+def test_a_label_outlives_a_failed_correction(tmp_path: Path, fail_at: int) -> None:
+    config = recipe(tmp_path, batch=[{**CORRECTED, "snapshots": 1}])
+    assert len(generate(config, engine_maker=Counting(fail_at=fail_at)).failed) == 1
+    again = Counting()
+    assert generate(config, engine_maker=again).remaining == 0
+    assert len(again.runs) == 2
+    store = SnapshotStore.open(config.output)
+    assert not list((store.work / "uncorrected").iterdir())
+    broken, whole = only_snapshot(store, "corrected"), recipe(tmp_path / "whole", batch=[{**CORRECTED, "snapshots": 1}])
+    generate(whole)
+    unbroken = only_snapshot(SnapshotStore.open(whole.output), "corrected")
+    np.testing.assert_array_equal(broken.density.coefficients, unbroken.density.coefficients)
+
+
 def test_a_corrected_label_is_not_taken_for_one_of_its_settings(tmp_path: Path) -> None:
     config = recipe(tmp_path, batch=[{**CORRECTED, "snapshots": 1}])
     generate(config)

@@ -151,19 +151,13 @@ def generate(
             if not mine or store.record(task.name) is not None:
                 return None
             maker = partial(engine_maker, files=files, scratch=scratch)
-            relative = labelled_before(store, task)
-            if relative is None:
-                snapshot = make_snapshot(task, store.work, maker, tell, start)
-            else:
-                snapshot = relabelled(task, relative, maker, tell)
-            if task.kmesh_correction is not None:
-                few, many = task.kmesh_correction
-                tell(Event(task, "labelling", f"k-points {task.sampling}"))
-                snapshot = corrected(snapshot, maker(few), maker(many))
+            snapshot = _labelled(store, task, maker, tell, start)
             with lock:
-                return store.add(
+                record = store.add(
                     snapshot, task=task.name, batch=task.batch.name, role=task.batch.role, subsets=task.batch.subsets
                 )
+            _uncorrected(store, task).unlink(missing_ok=True)
+            return record
 
     with _scratch(store.work / "dft") as scratch:
         _try_out(todo, partial(engine_maker, files=files, scratch=scratch))
@@ -217,6 +211,36 @@ def _run_all(
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _labelled(
+    store: SnapshotStore,
+    task: Task,
+    maker: Callable[[EngineConfig], Engine],
+    tell: Callable[[Event], None],
+    start: StartDensity | None,
+) -> Snapshot:
+    kept = _uncorrected(store, task)
+    if kept.exists():
+        snapshot = Snapshot.read(kept)
+    else:
+        relative = labelled_before(store, task)
+        if relative is None:
+            snapshot = make_snapshot(task, store.work, maker, tell, start)
+        else:
+            snapshot = relabelled(task, relative, maker, tell)
+    if task.kmesh_correction is None:
+        return snapshot
+    kept.parent.mkdir(exist_ok=True)
+    snapshot.write(kept)
+    few, many = task.kmesh_correction
+    tell(Event(task, "labelling", f"k-points {task.sampling}"))
+    return corrected(snapshot, maker(few), maker(many))
+
+
+def _uncorrected(store: SnapshotStore, task: Task) -> Path:
+    """Where a label waits for its correction, so that a killed call does not lose it."""
+    return store.work / "uncorrected" / f"{task.name}.safetensors"
 
 
 def make_snapshot(
