@@ -1,6 +1,5 @@
 """Laws of labels corrected for k-points: nearer to the denser mesh itself, nothing computed twice, nonsense refused."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,7 @@ def test_the_correction_is_in_the_name_of_the_label_and_in_its_cost(tmp_path: Pa
     assert len({t.name for t in tasks}) == 4
     assert len({t.trajectory for t in tasks}) == 1
     costs = [estimated_core_seconds(t, 32) for t in tasks]
-    assert costs == sorted(costs)
+    assert costs == sorted(set(costs))
 
 
 @pytest.mark.parametrize(
@@ -133,4 +132,4 @@ def test_the_correction_is_in_the_name_of_the_label_and_in_its_cost(tmp_path: Pa
 def test_a_correction_that_corrects_nothing_is_refused(tmp_path: Path, correction: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match="kmesh_correction") as error:
         plan_generation(recipe(tmp_path, batch=[{**BATCH, "kmesh_correction": correction}]))
-    assert said in str(error.value), json.dumps(correction)
+    assert said in str(error.value)

@@ -143,7 +143,7 @@ def _plan_table(tasks: list[Task], todo: list[Task], atoms: dict[str, int]) -> T
             str(len(mine)),
             str(len(still)),
             ", ".join(f"{t:g}" for t in sorted({t.temperature for t in mine})),
-            mine[0].sampling,
+            first.sampling,
             f"{engine.smearing} {width}",
             f"{cost:.2f}",
         )

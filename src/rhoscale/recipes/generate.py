@@ -229,10 +229,11 @@ def _labelled(
             snapshot = make_snapshot(task, store.work, maker, tell, start)
         else:
             snapshot = relabelled(task, relative, maker, tell)
+        if task.kmesh_correction is not None:
+            kept.parent.mkdir(exist_ok=True)
+            snapshot.write(kept)
     if task.kmesh_correction is None:
         return snapshot
-    kept.parent.mkdir(exist_ok=True)
-    snapshot.write(kept)
     few, many = task.kmesh_correction
     tell(Event(task, "labelling", f"k-points {task.sampling}"))
     return corrected(snapshot, maker(few), maker(many))

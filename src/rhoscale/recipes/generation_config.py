@@ -194,8 +194,9 @@ class AbInitioConfig:
 class BatchConfig:
     """Snapshots of one kind; temperatures and strains are taken in turn, each trajectory has the next seed.
 
-    ``engine``, ``thermostat`` and ``kmesh_correction`` hold what differs from the recipe's tables; the last is for a
-    label's density, of a denser mesh and fewer waves (``recipes/kmesh_correction.py``).
+    ``engine`` and ``thermostat`` hold what differs from the recipe's tables, ``kmesh_correction`` what differs from the
+    engine of the label in runs that correct its density: more k-points, a lower cutoff
+    (``recipes/kmesh_correction.py``).
     """
 
     name: str
