@@ -209,6 +209,18 @@ def test_a_given_density_is_first_made_use_of_in_fewer_waves(name: str, tmp_path
     assert start.density is right.density  # nearer than fewer waves can tell
 
 
+@dft_engines
+@pytest.mark.dft
+@pytest.mark.parametrize(("cutoff", "runs"), [(5.0, 1), (10.0, 2)])
+def test_few_waves_are_not_made_fewer(name: str, cutoff: float, runs: int, tmp_path: Path) -> None:
+    settings = replace(MESH, cutoff=cutoff, kmesh=(1, 1, 2), density_cutoff=4 * cutoff)
+    run = replace(made(name, settings, tmp_path)._run, keep_files=True)  # type: ignore[attr-defined]
+    given = run.ground_state(many_atoms(1), None).density
+    before = len(list(tmp_path.iterdir()))
+    run.ground_state(many_atoms(0), given)
+    assert len(list(tmp_path.iterdir())) == before + runs
+
+
 TIGHT = DFTSettings(cutoff=7.5, smearing="cold", width=0.04, density_cutoff=40.0, convergence=1e-13)
 
 

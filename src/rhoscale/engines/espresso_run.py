@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ LOG_NAME = "pw.out"
 XML_NAME = "data-file-schema.xml"
 LOG_LINES_SHOWN = 12
 SMALLEST_WITH_FEWER_WAVES = 16  # atoms: smaller cells take seconds, and starting the program twice shows
+LEAST_WAVES = 65  # for each pair of electrons; where there are fewer, fewer yet are no start (docs/scf_start.md)
 NOT_CONVERGED = "convergence NOT achieved"  # as pw.x says it
 EXIT_NOT_CONVERGED = 2
 ABORT_NOTICE = "MPI_ABORT was invoked"  # Open MPI's words after the program's own last ones
@@ -94,9 +96,9 @@ class EspressoRun:
     def ground_state(self, system: System, initial_density: FourierDensity | None) -> GroundState:
         """Run to self-consistency and read what it left; see :class:`~rhoscale.engines.interface.Engine`.
 
-        With k-points a given density is first made use of in fewer waves (:meth:`_nearer_start`).
+        With k-points and many waves a given density is first made use of in fewer (:meth:`_nearer_start`).
         """
-        if initial_density is None or self.settings.gamma_only or len(system) < SMALLEST_WITH_FEWER_WAVES:
+        if initial_density is None or not self._fewer_waves_pay(system):
             state, folder = self.kept_ground_state(system, RunStart(initial_density))
             self._clean(folder)
             return state
@@ -114,6 +116,12 @@ class EspressoRun:
         """As :meth:`ground_state` from just this start, and the run's folder, which stays."""
         folder, output, process = self._computed(system, start, Purpose.GROUND_STATE)
         return self._state(system, folder, output, process), folder
+
+    def _fewer_waves_pay(self, system: System) -> bool:
+        if self.settings.gamma_only or len(system) < SMALLEST_WITH_FEWER_WAVES:
+            return False
+        waves = system.volume * (2 * self.settings.cutoff) ** 1.5 / (6 * math.pi**2)
+        return waves >= LEAST_WAVES * system.electrons(self.identities) / 2
 
     def _nearer_start(self, system: System, given: FourierDensity) -> tuple[Path, RunStart, ProcessUse]:
         """Orbitals from one diagonalisation in fewer waves, and the density that their change points to."""

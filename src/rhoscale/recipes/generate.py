@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from rhoscale.ase_bridge import to_atoms
 from rhoscale.datasets.store import Record, SnapshotStore
@@ -20,22 +16,13 @@ from rhoscale.engines.available import make_engine
 from rhoscale.engines.interface import Engine, StartDensity
 from rhoscale.engines.pseudopotentials import PseudopotentialFile, folder_pseudopotentials, gth_pseudopotential
 from rhoscale.errors import DatasetError, InputError, RhoscaleError
-from rhoscale.recipes.config import plain
+from rhoscale.recipes.claims import claim, scratch_folder
 from rhoscale.recipes.generation_config import EngineConfig, GenerateConfig
 from rhoscale.recipes.generation_plan import NO_FORCES, Task, plan_generation
 from rhoscale.recipes.kept_pseudopotentials import keep_files
-from rhoscale.recipes.kmesh_correction import corrected, has_settings
+from rhoscale.recipes.labelling import Maker, labelled, uncorrected
 from rhoscale.sampling.forces import classical_calculator
-from rhoscale.sampling.schedule import ASE_VERSION, Schedule, Stage, ThermalStructure, snapshot_of, thermalise
-from rhoscale.sampling.thermostat import (
-    EngineCalculator,
-    ScaledCalculator,
-    Thermostat,
-    equilibrium_scale,
-    potential_energy,
-)
-from rhoscale.snapshot import Snapshot
-from rhoscale.structures.strain import strain_matrix
+from rhoscale.sampling.thermostat import potential_energy
 
 
 class EngineMaker(Protocol):
@@ -147,19 +134,19 @@ def generate(
                 on_event(event)
 
     def one(task: Task, scratch: Path) -> Record | None:
-        with _claim(store.work / "locks" / f"{task.name}.lock", blocking=False) as mine:
+        with claim(store.work / "locks" / f"{task.name}.lock", blocking=False) as mine:
             if not mine or store.record(task.name) is not None:
                 return None
             maker = partial(engine_maker, files=files, scratch=scratch)
-            snapshot = _labelled(store, task, maker, tell, start)
+            snapshot = labelled(store, task, maker, lambda state, text: tell(Event(task, state, text)), start)
             with lock:
                 record = store.add(
                     snapshot, task=task.name, batch=task.batch.name, role=task.batch.role, subsets=task.batch.subsets
                 )
-            _uncorrected(store, task).unlink(missing_ok=True)
+            uncorrected(store, task).unlink(missing_ok=True)
             return record
 
-    with _scratch(store.work / "dft") as scratch:
+    with scratch_folder(store.work / "dft") as scratch:
         _try_out(todo, partial(engine_maker, files=files, scratch=scratch))
         try:
             _run_all(todo, partial(one, scratch=scratch), jobs, outcome, tell)
@@ -171,7 +158,7 @@ def generate(
     return Outcome(outcome.done, outcome.failed, outcome.busy, remaining)
 
 
-def _try_out(todo: Sequence[Task], maker: Callable[[EngineConfig], Engine]) -> None:
+def _try_out(todo: Sequence[Task], maker: Maker) -> None:
     """Make every engine and potential once, so that what cannot work is said before anything is computed."""
     for engine in {repr(e): e for t in todo for e in (*t.engines, t.dynamics_engine) if e is not None}.values():
         maker(engine)
@@ -213,165 +200,6 @@ def _run_all(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _labelled(
-    store: SnapshotStore,
-    task: Task,
-    maker: Callable[[EngineConfig], Engine],
-    tell: Callable[[Event], None],
-    start: StartDensity | None,
-) -> Snapshot:
-    kept = _uncorrected(store, task)
-    if kept.exists():
-        snapshot = Snapshot.read(kept)
-    else:
-        relative = labelled_before(store, task)
-        if relative is None:
-            snapshot = make_snapshot(task, store.work, maker, tell, start)
-        else:
-            snapshot = relabelled(task, relative, maker, tell)
-        if task.kmesh_correction is not None:
-            kept.parent.mkdir(exist_ok=True)
-            snapshot.write(kept)
-    if task.kmesh_correction is None:
-        return snapshot
-    few, many = task.kmesh_correction
-    tell(Event(task, "labelling", f"k-points {task.sampling}"))
-    return corrected(snapshot, maker(few), maker(many))
-
-
-def _uncorrected(store: SnapshotStore, task: Task) -> Path:
-    """Where a label waits for its correction, so that a killed call does not lose it."""
-    return store.work / "uncorrected" / f"{task.name}.safetensors"
-
-
-def make_snapshot(
-    task: Task,
-    work: Path,
-    maker: Callable[[EngineConfig], Engine],
-    tell: Callable[[Event], None],
-    start: StartDensity | None = None,
-) -> Snapshot:
-    """Thermalise a task's structure and label it."""
-    tell(Event(task, "thermalising"))
-    structure, scale = _thermal_structure(task, work, maker, start)
-    memory = structure.decorrelation
-    tell(
-        Event(
-            task,
-            "labelling",
-            f"T={structure.mean_temperature:.0f} K, memory {memory.time_fs:.0f} fs, waited {memory.ratio:.1f} times it"
-            + ("" if memory.enough else ": TOO SHORT, raise equilibration_fs or spacing_fs"),
-        )
-    )
-    initial = None if start is None else start(structure.system)
-    state = maker(task.engine).ground_state(structure.system, initial_density=initial)
-    return snapshot_of(
-        state, {**_origin(task, structure, scale), "started_from": None if initial is None else str(start)}
-    )
-
-
-def labelled_before(store: SnapshotStore, task: Task) -> Snapshot | None:
-    """A snapshot of the very structure that a task asks for, if there is one: with its label rather than another."""
-    wanted = _given({**_sampling(task), "index": task.frame})
-    found = None
-    for record in store.records():
-        if record.trajectory == task.trajectory:
-            snapshot = store.load(record)
-            if _given({key: snapshot.origin.get(key) for key in ("thermostat", "ab_initio", "index")}) == wanted:
-                if has_settings(snapshot, task.engine.settings()):
-                    return snapshot
-                found = snapshot
-    return found
-
-
-def relabelled(
-    task: Task, relative: Snapshot, maker: Callable[[EngineConfig], Engine], tell: Callable[[Event], None]
-) -> Snapshot:
-    """Label the structure of a snapshot with the settings of a task, starting from the density that is there."""
-    origin = {**relative.origin, "task": task.name, "batch": task.batch.name}
-    if has_settings(relative, task.engine.settings()):
-        return replace(relative, origin=origin)
-    tell(Event(task, "labelling", f"the structure of {relative.origin['task']}, from its density"))
-    state = maker(task.engine).ground_state(relative.system, initial_density=relative.density)
-    return snapshot_of(state, {**origin, "sampling_core_seconds": 0.0, "started_from": relative.origin["task"]})
-
-
-def _thermal_structure(
-    task: Task, work: Path, maker: Callable[[EngineConfig], Engine], start: StartDensity | None
-) -> tuple[ThermalStructure, float]:
-    settings, ab_initio = task.thermostat, task.batch.ab_initio
-    folder = work / "trajectories"
-    states = folder / f"{task.run}-states"
-    count = settings.snapshots_per_trajectory
-    stages, scale = [], 1.0
-    if settings.forces != NO_FORCES:
-        potential = classical_calculator(settings.forces)
-        scale = equilibrium_scale(potential, task.batch.structure.perfect(task.seed))
-        classical = Schedule(settings.equilibration_fs, settings.spacing_fs, count if ab_initio is None else 1)
-        stages = [Stage(ScaledCalculator(potential, scale), classical)]
-        if settings.melt_kelvin is not None:
-            melting = Schedule(settings.equilibration_fs)
-            stages.insert(0, Stage(ScaledCalculator(potential, scale), melting, temperature=settings.melt_kelvin))
-    if ab_initio is not None and task.dynamics_engine is not None:
-        schedule = Schedule(ab_initio.duration_fs, settings.spacing_fs, count)
-        calculator = EngineCalculator(maker(task.dynamics_engine), start, folder=states)
-        stages.append(Stage(calculator, schedule, checkpoint_every=1))
-    thermostat = Thermostat(task.temperature, settings.timestep_fs, settings.damping_fs)
-    with _claim(folder / f"{task.run}.lock", blocking=True):
-        structures = thermalise(
-            task.batch.structure.build(task.seed, task.strain),
-            stages,
-            thermostat,
-            task.seed,
-            checkpoint=folder / task.run,
-        )
-        shutil.rmtree(states, ignore_errors=True)
-    return structures[task.frame], scale
-
-
-def _origin(task: Task, structure: ThermalStructure, scale: float) -> dict[str, Any]:
-    batch = task.batch
-    return {
-        "task": task.name,
-        "batch": batch.name,
-        "trajectory": task.trajectory,
-        "kind": task.kind,
-        "index": task.frame,
-        "temperature": task.temperature,
-        "seed": task.seed,
-        "structure": plain(batch.structure),
-        "strain_voigt": _voigt(task),
-        "volume_per_atom_bohr3": structure.system.volume / len(structure.system),
-        "method": "classical" if batch.ab_initio is None else "ab-initio",
-        **_sampling(task),
-        "calculator": {"name": task.thermostat.forces, "length_scale": scale, "ase": ASE_VERSION},
-        "sampling_core_seconds": 0.0 if batch.ab_initio is None else round(structure.stage_seconds, 1),
-        **structure.to_dict(),
-    }
-
-
-def _sampling(task: Task) -> dict[str, Any]:
-    """What moved the atoms besides the potential, which the name of the trajectory knows."""
-    ab_initio = None
-    if task.batch.ab_initio is not None and task.dynamics_engine is not None:
-        ab_initio = {"duration_fs": task.batch.ab_initio.duration_fs, "engine": plain(task.dynamics_engine)}
-    return {"thermostat": {"name": "Nose-Hoover chain of 3", **plain(task.thermostat)}, "ab_initio": ab_initio}
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is None: older snapshots do not name settings that came later and are off."""
-    return {
-        key: _given(value) if isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if value is not None
-    }
-
-
-def _voigt(task: Task) -> list[float]:
-    e = strain_matrix(task.strain)
-    return [float(v) for v in (e[0, 0], e[1, 1], e[2, 2], 2 * e[1, 2], 2 * e[0, 2], 2 * e[0, 1])]
-
-
 def pseudopotential_files(config: GenerateConfig) -> dict[str, PseudopotentialFile]:
     """The pseudopotentials of a recipe, one for each element of its structures.
 
@@ -390,29 +218,3 @@ def pseudopotential_files(config: GenerateConfig) -> dict[str, PseudopotentialFi
             f"put a UPF file there"
         )
     return {e: found[e] for e in elements}
-
-
-@contextmanager
-def _claim(path: Path, *, blocking: bool) -> Iterator[bool]:
-    """Hold a file lock, which ends with the process however it ends; gives whether it was free."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A scratch folder of this call; those that killed calls left are removed, those of failed runs stay till then."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        with _claim(old / "lock", blocking=False) as free:
-            if free:
-                shutil.rmtree(old, ignore_errors=True)
-    mine = Path(tempfile.mkdtemp(dir=folder))
-    with _claim(mine / "lock", blocking=True):
-        yield mine

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +22,7 @@ from rhoscale.models import Scaling, TrainedModel, load_trained, save_trained
 from rhoscale.models.card import content_hash
 from rhoscale.models.posterior import mean_field, normal_prior, stochastic_names
 from rhoscale.recipes import training_data as data
+from rhoscale.recipes.claims import claim
 from rhoscale.recipes.config import plain
 from rhoscale.recipes.study_transfer_plan import Selection, TransferStudyConfig
 from rhoscale.recipes.training_plan import DataConfig
@@ -190,7 +189,7 @@ def train_once(bench: Bench, training: Training) -> TrainingResult:
     Two processes that want the same training do it once: the second waits for the first.
     """
     key = bench.key(training)
-    with _alone(bench.folder("work") / f"{key}.lock"):
+    with claim(bench.folder("work") / f"{key}.lock", blocking=True):
         known = finished(bench, training)
         if known is not None:
             return known
@@ -320,11 +319,3 @@ def write_json(path: Path, values: Any) -> None:
     """Write plain values as a file that is whole or not there."""
     with whole_file(path, force=True) as file:
         file.write((json.dumps(values, indent=1) + "\n").encode())
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process however it ends."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
