@@ -1,8 +1,8 @@
 """What one snapshot with a vacancy adds to a model of bulk cells, for several seeds (paper, figures 7 and 11).
 
     rhoscale generate recipes/al.toml --only train-vacancy-108
-    python benchmarks/added_vacancy.py --recipe recipes/al-bulk.toml --seeds 0 1 2
-    python benchmarks/added_vacancy.py --recipe recipes/al-bulk.toml --seeds 0 4 8 --members 4  # ensembles
+    python benchmarks/added_vacancy.py --fraction 0.15 --seeds 0 1 2
+    python benchmarks/added_vacancy.py --fraction 0.15 --seeds 0 4 8 --members 4  # ensembles
 
 For each seed the recipe is trained as it is and with the added snapshot among its training batches, all else equal,
 and both models are judged on cells with a vacancy that neither saw: near the vacant site (within 3 Bohr) and away from
@@ -76,7 +76,7 @@ def rows(found: Mapping[tuple[int, str, str], Sequence[float]]) -> Iterator[str]
 def main() -> None:
     """Train what is missing and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/al-bulk.toml"))
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/al-bulk-near.toml"))
     parser.add_argument("--added", nargs="+", default=["train-vacancy-108"], help="batches of the added snapshots")
     parser.add_argument("--test", nargs="+", default=["test-vacancy-32"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
