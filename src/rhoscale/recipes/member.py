@@ -53,7 +53,7 @@ class Member:
         config, network = self.config, self.model.network
         settings = replace(config.fit, seed=config.fit.seed + self.number)
         start = start_of(config, network, settings.seed)
-        prior = normal_prior(start.means, config.posterior.prior_deviation)
+        prior = _prior(config, start)
         results = [self._fit(settings, start, prior, stages[0])]
         if config.transfer is not None:
             begin = second_stage(network, results[0].posterior, prior, config.transfer.settings)
@@ -101,6 +101,15 @@ def start_of(config: TrainConfig, network: DenseNet, seed: int) -> MeanField:
     """Where a network starts: parameters drawn with the seed, all of one deviation."""
     means = network.initial(torch.Generator().manual_seed(seed))
     return mean_field(means, stochastic_names(network, config.posterior.stochastic), config.posterior.initial_deviation)
+
+
+def _prior(config: TrainConfig, start: MeanField) -> MeanField:
+    """The prior of the parameters; members of an ensemble have theirs about where each starts.
+
+    So they agree where the data tell them to, and nowhere else (T. Pearce, F. Leibfried, A. Brintrup, AISTATS 2020).
+    """
+    prior = normal_prior(start.means, config.posterior.prior_deviation)
+    return prior if config.posterior.members == 1 else replace(prior, means=start.means)
 
 
 def posterior_of(results: Sequence[FitResult]) -> MeanField | Ensemble:

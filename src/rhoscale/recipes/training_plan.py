@@ -84,7 +84,7 @@ class PosteriorConfig:
     """What the paper leaves open about the distribution of the parameters; defaults by measurement (docs/training.md).
 
     Attributes:
-        prior_deviation: Standard deviation sigma_p of the prior N(0, sigma_p^2).
+        prior_deviation: Standard deviation sigma_p of the prior N(0, sigma_p^2); of members, about where each starts.
         initial_deviation: Standard deviation of every parameter where the variational phase starts.
         stochastic: Parameters that have a spread: ``all``, ``linear`` (no skip coefficients), ``last`` (output layer).
         members: Networks trained one after the other from different seeds; from two on the model is their ensemble,
