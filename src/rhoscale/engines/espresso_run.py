@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import signal
@@ -120,8 +119,8 @@ class EspressoRun:
     def _fewer_waves_pay(self, system: System) -> bool:
         if self.settings.gamma_only or len(system) < SMALLEST_WITH_FEWER_WAVES:
             return False
-        waves = system.volume * (2 * self.settings.cutoff) ** 1.5 / (6 * math.pi**2)
-        return waves >= LEAST_WAVES * system.electrons(self.identities) / 2
+        pairs = system.electrons(self.identities) / 2
+        return self.settings.plane_waves(system.volume) >= LEAST_WAVES * pairs
 
     def _nearer_start(self, system: System, given: FourierDensity) -> tuple[Path, RunStart, ProcessUse]:
         """Orbitals from one diagonalisation in fewer waves, and the density that their change points to."""

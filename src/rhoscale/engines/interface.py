@@ -94,6 +94,17 @@ class DFTSettings:
             own_negative *= 1 if n % 2 else (0 if shift else 2)
         return (math.prod(self.kmesh) + own_negative) // 2
 
+    def plane_waves(self, volume: float) -> float:
+        """Plane waves of an orbital, as a sphere of the cutoff's radius holds them in a large cell.
+
+            N = Omega (2 E_cut)^(3/2) / (6 pi^2),  half of it at the Gamma point, where orbitals are real
+
+        Args:
+            volume: Omega, of the cell, Bohr^3.
+        """
+        waves = volume * (2 * self.cutoff) ** 1.5 / (6 * math.pi**2)
+        return 0.5 * waves if self.gamma_only else waves
+
 
 def mesh_in_words(kmesh: Sequence[int], kshift: Sequence[float]) -> str:
     """A k-mesh as people write it: ``3x3x3``, ``2x2x2 shifted``, ``2x2x2 shifted by a quarter step``."""

@@ -1,4 +1,4 @@
-"""Who is at what: file locks, which end with their process however it ends."""
+"""Who is at what: file locks, which end with their process however it ends, and scratch folders held by them."""
 
 from __future__ import annotations
 

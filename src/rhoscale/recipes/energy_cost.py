@@ -64,16 +64,13 @@ class EnergyCost:
 def energy_cost(system: System, settings: DFTSettings, electrons: float, runs: int = 1) -> EnergyCost:
     """Estimate diagonalisations with pw.x from plane waves, bands and k-points.
 
-        N_pw = Omega (2 E_cut)^(3/2) / (6 pi^2),  half of it at the Gamma point, where orbitals are real
-
     Args:
         system: Cell and atoms.
         settings: Cutoff, k-mesh, smearing.
         electrons: Valence electrons in the cell.
         runs: Densities whose energy is wanted.
     """
-    waves = system.volume * (2 * settings.cutoff) ** 1.5 / (6 * np.pi**2)
-    waves *= 0.5 if settings.gamma_only else 1.0
+    waves = settings.plane_waves(system.volume)
     bands = number_of_bands(electrons, settings)
     seconds = START_SECONDS + settings.kpoints * waves * bands * (WAVE_SECONDS + BAND_SECONDS * bands)
     dense = system.volume * (8 * settings.cutoff) ** 1.5 / np.pi**3  # points of the box that holds |G| <= 2 G_max

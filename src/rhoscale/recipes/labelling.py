@@ -40,6 +40,9 @@ def labelled(
         maker: Makes the engine of some settings.
         tell: Told of each part of the work, with words about it.
         start: Density to start the self-consistent cycles from.
+
+    Raises:
+        EngineError: A run failed; a label that waits for its correction is kept for the next call.
     """
     kept = uncorrected(store, task)
     if kept.exists():
