@@ -16,6 +16,7 @@ import pytest
 from distributed import Client, LocalCluster
 from zarr.storage import MemoryStore
 
+from known_waves import SYSTEM, make_plan, stored_bits, waves
 from rhoscale.errors import InputError, ModelError, TileError
 from rhoscale.prediction.one_tile import TilePrediction, predict_tile
 from rhoscale.prediction.plan import PredictionPlan
@@ -25,7 +26,6 @@ from rhoscale.prediction.store import PredictionStore
 from rhoscale.prediction.tiles import Tile
 from rhoscale.recipes.field import Request, plan_field
 from rhoscale.recipes.model_tiles import ModelTiles
-from test_prediction import SYSTEM, make_plan, stored_bits, waves
 from toy_model import thermal_aluminium
 
 PLAN = make_plan(tile_shape=(8, 8, 8))

@@ -1,5 +1,7 @@
 """Laws of generating: the plan is fixed, nothing is done twice, failures never become data, a killed run goes on."""
 
+from __future__ import annotations
+
 import shutil
 import signal
 import subprocess
@@ -11,22 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rhoscale.cli.app import main
 from rhoscale.datasets.check import check_store
 from rhoscale.datasets.store import SnapshotStore
-from rhoscale.engines.pseudopotentials import gth_pseudopotential
-from rhoscale.errors import DatasetError, InputError, ModelError
+from rhoscale.errors import DatasetError, InputError
 from rhoscale.recipes.config import read_config
 from rhoscale.recipes.generate import Event, generate, open_tasks
 from rhoscale.recipes.generation_config import GenerateConfig
-from rhoscale.recipes.generation_plan import estimated_core_seconds, plan_generation
-from rhoscale.recipes.start import PredictedStart
+from rhoscale.recipes.generation_plan import plan_generation
 from rhoscale.structures.distances import shortest_distance
-from rhoscale.system import PseudopotentialIdentity, System
+from rhoscale.system import System
 from toy_model import toy_snapshot
-from toy_recipe import BATCH, CELL, Counting, recipe
-
-ROOT = Path(__file__).parent.parent
+from toy_recipe import BATCH, CELL, RECIPE, Counting, recipe
 
 
 def contents(folder: Path) -> dict[str, tuple[str, bytes]]:
@@ -260,28 +257,6 @@ def test_every_run_starts_from_the_density_that_is_given_for_its_structure(tmp_p
     assert "start" in store.load(store.records()[0]).origin["started_from"]
 
 
-RECIPE = """
-name = "killed"
-output = "{output}"
-[pseudopotentials]
-family = "gth-pbe"
-[engine]
-program = "toy"
-cutoff_ry = 10
-density_cutoff_ry = 15
-width_ry = 0.08
-[thermostat]
-equilibration_fs = 300
-[[batch]]
-name = "a"
-role = "train"
-snapshots = 10
-seed = 1
-temperatures = [300, 900]
-structure = {{ lattice = "fcc", elements = ["Al"], lattice_constant_bohr = 7.65 }}
-"""
-
-
 def test_a_killed_process_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
     file, output = tmp_path / "killed.toml", tmp_path / "killed"
     file.write_text(RECIPE.format(output=output))
@@ -304,169 +279,3 @@ def test_a_killed_process_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path
     (tmp_path / "whole.toml").write_text(RECIPE.format(output=tmp_path / "whole"))
     generate(read_config(tmp_path / "whole.toml", GenerateConfig))
     assert contents(output) == contents(tmp_path / "whole")
-
-
-def run_command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["rhoscale", *map(str, words)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
-
-
-def test_dry_run_shows_the_plan_and_makes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "r.toml"
-    file.write_text(RECIPE.format(output=tmp_path / "set"))
-    assert run_command(monkeypatch, "generate", file, "--dry-run") == 0
-    assert "10 open" in capsys.readouterr().out
-    assert not (tmp_path / "set").exists()
-
-
-def test_failed_programs_are_listed_with_their_logs_and_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    program = tmp_path / "bin" / "pw.x"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho 'the disk is on fire'\nexit 3\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    file = tmp_path / "r.toml"
-    text = RECIPE.replace('"toy"', '"pw.x"').replace("snapshots = 10", "snapshots = 2").replace("= 300\n", "= 20\n")
-    file.write_text(text.format(output=tmp_path / "set"))
-    assert run_command(monkeypatch, "generate", file) == 2
-    shown = capsys.readouterr()
-    assert "2 of 2 tasks failed; nothing of them became data" in shown.err
-    assert shown.err.count("the disk is on fire") == 2
-    assert "TOO SHORT" in shown.out
-    assert SnapshotStore.open(tmp_path / "set").records() == []
-    assert len(list((tmp_path / "set" / "work" / "dft").rglob("pw.out"))) == 2
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("snapshots = 10", "snapshot = 10", "unknown key 'snapshot'; did you mean 'snapshots'"),
-        ("snapshots = 10", "snapshots = 0", "has snapshots = 0"),
-        ('"train"', '"learn"', "role is 'learn'; expected one of 'train', 'validation', 'test'"),
-        ("width_ry = 0.08", "width = 0.08", "engine: unknown key 'width'"),
-        ("width_ry = 0.08", "", "expected one of width_ry and width_kelvin"),
-        ("width_ry = 0.08", 'width_ry = 0.08\nsmearing = "hot"', "smearing is 'hot'"),
-        ("width_ry = 0.08", "width_ry = 0.08\nkmesh = [0, 1, 1]", "kmesh = (0, 1, 1)"),
-        ('program = "toy"', 'program = "vasp"', "engine 'vasp' is unknown"),
-        ("equilibration_fs = 300", 'forces = "gap"', "forces 'gap' are unknown"),
-        ('"fcc"', '"fcd"', "lattice 'fcd' is unknown; expected one of sc, bcc, fcc"),
-        ('"Al"', '"Xx"', "Xx"),
-        ("lattice_constant_bohr = 7.65", "lattice_constant_bohr = 75", "no energy minimum"),
-        ('family = "gth-pbe"', "", "pseudopotentials have family = None"),
-        ('family = "gth-pbe"', 'folder = "missing"', "no pseudopotential folder missing"),
-    ],
-)
-def test_a_wrong_recipe_ends_with_a_message_and_code_2(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    old: str,
-    new: str,
-    message: str,
-) -> None:
-    file = tmp_path / "r.toml"
-    assert old in RECIPE
-    file.write_text(RECIPE.format(output=tmp_path / "set").replace(old, new))
-    assert run_command(monkeypatch, "generate", file) == 2
-    shown = capsys.readouterr()
-    assert message in shown.err
-    assert "Traceback" not in shown.err
-
-
-@pytest.mark.parametrize(
-    "name", ["al", "al-gamma", "al-noise", "al-noise-small", "sige", "sige-noise", "sige-noise-small"]
-)
-def test_the_shipped_recipes_are_sound(name: str) -> None:
-    config = read_config(ROOT / "recipes" / f"{name}.toml", GenerateConfig)
-    tasks = plan_generation(config)
-    roles: dict[str, str] = {}
-    for task in tasks:
-        assert roles.setdefault(task.trajectory, task.batch.role) == task.batch.role
-        assert task.thermostat.forces in ("emt", "tersoff")
-        assert estimated_core_seconds(task, 32) > 0
-    sizes = {(b.role, len(b.structure.build(b.seed, 0.0))): 0 for b in config.batch}
-    for b in config.batch:
-        sizes[b.role, len(b.structure.build(b.seed, 0.0))] += b.snapshots
-    if name == "al":
-        assert sizes["train", 32] >= 24
-        assert sizes["validation", 32] >= 6
-        assert sizes["test", 32] >= 10
-        assert sizes["train", 108] >= 4
-        assert (sizes["test", 108], sizes["test", 256]) == (2, 2)
-        for b in config.batch:
-            perfect = not (b.structure.vacancies or b.structure.divacancy or any(b.strains))
-            assert ("al-bulk" in b.subsets) == perfect, b.name
-    if name == "al-gamma":
-        assert sum(n for (_, atoms), n in sizes.items() if atoms == 32) == 60
-        assert sum(n for (_, atoms), n in sizes.items() if atoms == 108) == 15
-        assert sizes["test", 256] == 4
-        assert all(t.engine.settings().gamma_only for t in tasks)
-
-
-def test_gamma_test_cells_are_those_with_converged_labels() -> None:
-    """So that a Gamma-only model can be judged against both labels of the same structures."""
-    converged, gamma = (
-        {t.run: t.batch.role for t in plan_generation(read_config(ROOT / "recipes" / f"{n}.toml", GenerateConfig))}
-        for n in ("al", "al-gamma")
-    )
-    shared = converged.keys() & gamma.keys()
-    assert len(shared) == 10 + 2 + 2
-    assert {converged[run] for run in shared} == {gamma[run] for run in shared} == {"test"}
-
-
-@pytest.mark.parametrize("name", ["al", "al-gamma"])
-def test_every_shipped_snapshot_is_one_that_its_recipe_makes(name: str) -> None:
-    folder = ROOT / "data" / name
-    if not folder.exists():
-        pytest.skip(f"{folder} is not there")
-    planned = {t.name: t for t in plan_generation(read_config(ROOT / "recipes" / f"{name}.toml", GenerateConfig))}
-    for record in SnapshotStore.open(folder).records():
-        task = planned[record.task]
-        assert (record.role, record.subsets, record.trajectory) == (
-            task.batch.role,
-            task.batch.subsets,
-            task.trajectory,
-        )
-
-
-@pytest.mark.dft
-@pytest.mark.skipif(shutil.which("pw.x") is None, reason="no pw.x on PATH")
-def test_a_real_label_goes_into_a_store(tmp_path: Path) -> None:
-    engine = {"program": "pw.x", "cutoff_ry": 12, "density_cutoff_ry": 40, "width_ry": 0.08, "kmesh": [2, 2, 2]}
-    config = recipe(tmp_path, engine=engine, batch=[{**BATCH, "snapshots": 2}])
-    assert generate(config, jobs=2).remaining == 0
-    store = SnapshotStore.open(config.output)
-    assert check_store(store) == []
-    snapshot = store.load(store.records()[0])
-    assert snapshot.density.electrons == pytest.approx(12, abs=1e-4)
-    assert snapshot.settings["engine"].startswith("pw.x")
-    assert snapshot.energies["total"] < -8.0
-    assert not [p for p in (config.output / "work" / "dft").rglob("*") if p.name == "pw.out"]
-
-
-@pytest.mark.dft
-@pytest.mark.skipif(shutil.which("pw.x") is None, reason="no pw.x on PATH")
-def test_a_predicted_start_gives_the_same_label_in_fewer_cycles(tmp_path: Path) -> None:
-    engine = {"program": "pw.x", "cutoff_ry": 12, "density_cutoff_ry": 40, "width_ry": 0.08, "kmesh": [4, 4, 4]}
-    config = recipe(tmp_path, engine=engine, batch=[{**BATCH, "snapshots": 1}])
-    generate(config)
-    started = recipe(tmp_path / "started", engine=engine, batch=[{**BATCH, "snapshots": 1}])
-    generate(started, start=PredictedStart.load("al-pbe", {"Al": gth_pseudopotential("Al", 3).identity}))
-    stores = [SnapshotStore.open(c.output) for c in (config, started)]
-    plain, quick = (s.load(s.records()[0]) for s in stores)
-    assert quick.origin["started_from"].startswith("al-pbe")
-    assert quick.settings["iterations"] < plain.settings["iterations"]
-    assert quick.energies["total"] == pytest.approx(plain.energies["total"], abs=4e-7)
-    difference = quick.density.on_grid((20, 20, 20)).values - plain.density.on_grid((20, 20, 20)).values
-    assert np.abs(difference).mean() < 1e-4 * plain.density.on_grid((20, 20, 20)).values.mean()
-
-
-def test_a_model_of_another_pseudopotential_starts_nothing() -> None:
-    with pytest.raises(ModelError, match="my-own"):
-        PredictedStart.load("al-pbe", {"Al": PseudopotentialIdentity("Al", "my-own", 3.0, "0" * 64)})

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from known_waves import make_plan, predicted
 from rhoscale.errors import FormatError
 from rhoscale.prediction.levels import write_levels
 from rhoscale.prediction.template import DEVIATION_UNIT
-from test_prediction import make_plan, predicted
 
 
 def by_definition(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Prediction: any tiling, order, number of threads or interruption gives the same field."""
+"""Prediction: any tiling, order, number of threads or interruption gives the same field; its store says what it is."""
 
 from __future__ import annotations
 
@@ -14,71 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
-from rhoscale.density import Density
-from rhoscale.errors import (
-    EmptyDensityError,
-    FormatError,
-    InputError,
-    ModelError,
-    OutputError,
-    StructureError,
-    TileError,
-)
-from rhoscale.grid import Grid
-from rhoscale.postprocess.charge import charge_factor, rescale_to_charge
-from rhoscale.prediction.field import StoredField, open_density
-from rhoscale.prediction.interpolation import (
-    cubic_weights,
-    fourier_weights,
-    interpolate,
-    periodic_values,
-    windowed_weights,
-)
+from known_waves import SYSTEM, make_plan, predicted, stored_bits, waves
+from rhoscale.errors import FormatError, ModelError, OutputError, TileError
+from rhoscale.prediction.field import open_density
 from rhoscale.prediction.one_tile import PointPrediction, TilePrediction, predict_tile
-from rhoscale.prediction.plan import PredictionPlan, Workload, plan_prediction, rounding_step
-from rhoscale.prediction.refusals import closest_pair, refuse_other_pseudopotentials, refuse_overlaps
+from rhoscale.prediction.plan import rounding_step
 from rhoscale.prediction.run_local import run_local
 from rhoscale.prediction.store import PredictionStore, refuse_small_disk
 from rhoscale.prediction.tiles import Tile
-from rhoscale.prediction.verdict import FieldTotals, judge
-from rhoscale.refinement import refine
-from rhoscale.system import PseudopotentialIdentity, System
-
-CELL = np.array([[9.0, 0.3, 0.0], [-0.5, 8.0, 0.2], [0.1, 0.7, 10.0]])
-SYSTEM = System(CELL, [[0.0, 0.0, 0.0], [4.0, 4.1, 5.2]], ["Si", "Al"])
-RECIPROCAL = 2 * np.pi * np.linalg.inv(CELL).T
-
-
-def waves(points: np.ndarray) -> PointPrediction:
-    """A band-limited density and smooth positive deviations: a model whose field is known everywhere."""
-    phases = points @ RECIPROCAL.T
-    density = 0.03 + 0.01 * np.cos(phases[:, 0] + 2 * phases[:, 1]) + 0.004 * np.sin(3 * phases[:, 2] - phases[:, 0])
-    noise = 2e-4 * np.exp(0.5 * np.cos(phases[:, 1]))
-    spread = 1e-4 * np.exp(0.8 * np.sin(phases[:, 2]))
-    return PointPrediction(density.astype(np.float32), noise.astype(np.float32), spread.astype(np.float32))
-
-
-def make_plan(shape: tuple[int, int, int] = (20, 18, 21), **options: object) -> PredictionPlan:
-    work = Workload(features=5, halo=6.0)
-    return plan_prediction(SYSTEM, Grid(CELL, shape), work, model="waves", model_hash="0" * 64, **options)  # type: ignore[arg-type]
-
-
-def predicted(plan: PredictionPlan, place: Path | None = None, threads: int = 1) -> PredictionStore:
-    about = {"electrons": 7.0, "pseudopotentials": {}, "what": "waves"}
-    store = PredictionStore.create(place or MemoryStore(), plan, SYSTEM, about)
-    run_local(plan, partial(predict_tile, plan=plan, predict_points=waves), store, threads=threads)
-    totals = FieldTotals.from_tiles(store.statistics(), plan.grid.volume_element)
-    store.finish(charge_factor(totals.electrons, 7.0), {"totals": totals.to_dict()})
-    return store
-
-
-def stored_bits(store: PredictionStore) -> dict[str, bytes]:
-    return {name: np.asarray(store.array(name)[:]).tobytes() for name in ("density", "aleatoric", "epistemic", "tiles")}
-
+from rhoscale.prediction.verdict import FieldTotals
 
 # one tile, any tiling
 
@@ -200,7 +146,9 @@ KILLED = """
 import os, signal, sys
 from functools import partial
 sys.path.insert(0, {tests!r})
-from test_prediction import SYSTEM, make_plan, predict_tile, run_local, waves
+from known_waves import SYSTEM, make_plan, waves
+from rhoscale.prediction.one_tile import predict_tile
+from rhoscale.prediction.run_local import run_local
 from rhoscale.prediction.store import PredictionStore
 plan = make_plan(tile_shape=(5, 5, 6))
 store = PredictionStore.create({place!r}, plan, SYSTEM, {{"electrons": 7.0}})
@@ -284,15 +232,6 @@ def test_the_store_says_what_it_is(tmp_path: Path) -> None:
     }
 
 
-def test_deviations_keep_three_digits_in_half_precision() -> None:
-    plan = make_plan()
-    field = StoredField(predicted(plan), plan.grid)
-    exact = waves(plan.grid.points())
-    noise = exact.aleatoric.reshape(plan.compute_shape) * field.charge_factor  # type: ignore[union-attr]
-    np.testing.assert_allclose(field.aleatoric[:], noise, rtol=6e-4)
-    np.testing.assert_allclose(field.total[:] ** 2, field.aleatoric[:] ** 2 + field.epistemic[:] ** 2, rtol=1e-5)
-
-
 def test_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no prediction"):
         PredictionStore.open(tmp_path / "nothing.zarr")
@@ -305,213 +244,3 @@ def test_something_else_is_refused(tmp_path: Path) -> None:
     plan = make_plan()
     with pytest.raises(OutputError, match="exists already"):
         PredictionStore.create(tmp_path / "other.zarr", plan, SYSTEM, {})
-
-
-# blocks on demand
-
-COUNTS = st.integers(2, 11)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.tuples(COUNTS, COUNTS, COUNTS), st.tuples(COUNTS, COUNTS, COUNTS), st.integers(0, 2**31))
-def test_fourier_blocks_are_the_refined_whole(old: tuple[int, ...], more: tuple[int, ...], seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=old)
-    new = tuple(a + b for a, b in zip(old, more, strict=True))
-    whole = refine(Density(Grid(CELL, old), values), new).values  # type: ignore[arg-type]
-    start = tuple(int(rng.integers(0, n)) for n in new)
-    stop = tuple(int(rng.integers(a + 1, n + 1)) for a, n in zip(start, new, strict=True))
-    block = interpolate(periodic_values(values), old, new, start, stop, fourier_weights, slab=3)  # type: ignore[arg-type]
-    np.testing.assert_allclose(block, whole[tuple(map(slice, start, stop))], atol=1e-12)
-
-
-def test_a_field_is_indexed_like_an_array(tmp_path: Path) -> None:
-    plan = make_plan(output_shape=(31, 40, 25))
-    predicted(plan, tmp_path / "a.zarr")
-    field = open_density(tmp_path / "a.zarr")
-    exact = waves(plan.output_grid.points()).density.reshape(plan.output_shape)
-    assert field.shape == (31, 40, 25)
-    whole = field[:]
-    np.testing.assert_allclose(whole / field.charge_factor, exact, atol=1e-7)
-    for key in (0, (3, 4, 5), (-1, slice(None, None, 3)), (..., slice(2, 9)), (slice(5, 9), 7), (slice(4, 4),), ...):
-        np.testing.assert_allclose(field[key], whole[key], atol=1e-7)
-        assert field[key].shape == whole[key].shape
-    np.testing.assert_array_equal(np.asarray(field), whole)
-    with pytest.raises(IndexError):
-        field[31]
-    with pytest.raises(IndexError, match="expected at most three"):
-        field[0, 0, 0, 0]
-    with pytest.raises(IndexError, match="positive step"):
-        field[::-1]
-
-
-def test_any_spacing_can_be_asked_for_later(tmp_path: Path) -> None:
-    plan = make_plan()
-    predicted(plan, tmp_path / "a.zarr")
-    assert open_density(tmp_path / "a.zarr").shape == plan.compute_shape
-    fine = open_density(tmp_path / "a.zarr", spacing=0.3)
-    assert max(fine.grid.spacings) <= 0.3
-    coarse = fine.refine(shape=(7, 7, 7))
-    exact = waves(coarse.grid.points()).density.reshape(7, 7, 7)
-    np.testing.assert_allclose(coarse[:] / coarse.charge_factor, exact, atol=1e-7)
-    with pytest.raises(InputError, match="expected one; leave one out"):
-        fine.refine(shape=(7, 7, 7), spacing=0.3)
-    with pytest.raises(InputError, match="three numbers"):
-        fine.refine(shape=(7, 7))
-
-
-def test_refined_deviations_stay_positive_and_close() -> None:
-    plan = make_plan(output_shape=(45, 45, 45))
-    field = StoredField(predicted(plan), plan.output_grid)
-    exact = waves(plan.output_grid.points())
-    for name in ("aleatoric", "epistemic"):
-        values = getattr(field, name)[:]
-        expected = getattr(exact, name).reshape(plan.output_shape) * field.charge_factor
-        assert values.min() > 0
-        np.testing.assert_allclose(values, expected, rtol=5e-3)
-
-
-def test_local_weights_reach_two_points_and_sum_to_one() -> None:
-    found = cubic_weights(12, 30, 0, 30)
-    assert found.first == -1
-    assert found.weights.shape == (30, 15)  # an image before the cell, two after it
-    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0)
-    assert (np.count_nonzero(found.weights, axis=1) <= 4).all()
-    np.testing.assert_allclose(found.weights[::5][:, 1:13:2], np.eye(6), atol=1e-15)
-
-
-def test_windowed_weights_keep_the_waves_they_promise() -> None:
-    old, new, start, stop = 200, 500, 37, 81
-    x = np.arange(start, stop) / new
-    for wave in (1, 40, 80):  # of 100, the Nyquist wave
-        found = windowed_weights(old, new, start, stop)
-        points = found.first + np.arange(found.weights.shape[1])
-        values = found.weights @ np.exp(2j * np.pi * wave * points / old)
-        np.testing.assert_allclose(values, np.exp(2j * np.pi * wave * x), atol=1.5e-5)
-    assert found.weights.shape[1] < 44 * old // new + 35
-
-
-def test_boxes_of_a_periodic_field_may_leave_the_cell() -> None:
-    values = np.random.default_rng(0).normal(size=(4, 5, 6))
-    box = periodic_values(values)((-3, 2, -7), (6, 4, 13))
-    tiled = np.tile(values, (5, 3, 7))
-    np.testing.assert_array_equal(box, tiled[8 - 3 : 8 + 6, 5 + 2 : 5 + 4, 18 - 7 : 18 + 13])
-
-
-# charge and verdict
-
-
-def test_the_rescaled_field_integrates_to_the_electrons(tmp_path: Path) -> None:
-    plan = make_plan(output_shape=(33, 40, 36))
-    store = predicted(plan, tmp_path / "a.zarr")
-    raw = FieldTotals.from_tiles(store.statistics(), plan.grid.volume_element).electrons
-    assert abs(raw - 7.0) > 1.0
-    assert open_density(tmp_path / "a.zarr").density().integral() == pytest.approx(7.0, abs=1e-5)
-    density = Density(plan.grid, waves(plan.grid.points()).density.reshape(plan.compute_shape))
-    assert rescale_to_charge(density, 7.0).integral() == pytest.approx(7.0, abs=1e-6)
-    assert charge_factor(raw, 7.0) == pytest.approx(7.0 / density.integral(), rel=1e-6)
-
-
-@pytest.mark.parametrize("raw", [0.0, -3.0, float("nan")])
-def test_a_density_without_electrons_cannot_be_rescaled(raw: float) -> None:
-    with pytest.raises(EmptyDensityError, match="expected about 96"):
-        charge_factor(raw, 96.0)
-
-
-def test_totals_do_not_depend_on_the_order_of_tiles() -> None:
-    plan = make_plan(tile_shape=(5, 5, 6))
-    rows = predicted(plan).statistics()
-    shuffled = rows[np.random.default_rng(1).permutation(len(rows))]
-    assert not np.array_equal(rows, shuffled)
-    assert FieldTotals.from_tiles(rows, 0.1) == FieldTotals.from_tiles(shuffled, 0.1)
-
-
-def test_expected_l1_is_the_mean_absolute_error_of_gaussian_errors() -> None:
-    plan = make_plan()
-    rng = np.random.default_rng(3)
-    exact = waves(plan.grid.points())
-    sigma = np.hypot(exact.aleatoric, exact.epistemic)  # type: ignore[arg-type]
-    errors = rng.normal(size=(200, len(sigma))) * sigma
-    l1 = np.abs(errors).mean() * plan.grid.volume / 7.0
-    totals = FieldTotals.from_tiles(predicted(plan).statistics(), plan.grid.volume_element)
-    verdict = judge(totals, plan.grid.volume, totals.electrons, {})
-    assert verdict.expected_l1 == pytest.approx(l1 * 7.0 / totals.electrons, rel=5e-3)
-    assert verdict.range == "unknown"
-    assert verdict.expected_l1_low is None
-
-
-def test_verdict_counts_points_beyond_validation() -> None:
-    exact = waves(make_plan().grid.points())
-    sigma = np.hypot(exact.aleatoric, exact.epistemic)  # type: ignore[arg-type]
-    words = {}
-    for quantile in (0.5, 0.98, 1.0):
-        limit = float(np.quantile(sigma, quantile))
-        plan = make_plan(sigma_limit=limit)
-        totals = FieldTotals.from_tiles(predicted(plan).statistics(), plan.grid.volume_element)
-        limits = {"largest_total": limit, "l1_ratio_low": 0.5, "l1_ratio_high": 1.5}
-        verdict = judge(totals, plan.grid.volume, totals.electrons, limits)
-        assert verdict.share_beyond == np.count_nonzero(sigma > np.float32(limit)) / sigma.size
-        assert verdict.expected_l1_low == pytest.approx(verdict.expected_l1 * 0.5)
-        words[verdict.range] = str(verdict)
-    assert list(words) == ["outside", "partly", "inside"]
-    assert "do not rely on it" in words["outside"]
-    assert " to " in words["inside"]
-
-
-@pytest.mark.parametrize("known", [None, 1e-3])
-def test_a_wrong_electron_count_overrules_a_small_uncertainty(known: float | None) -> None:
-    plan = make_plan(sigma_limit=1.0)
-    totals = FieldTotals.from_tiles(predicted(plan).statistics(), plan.grid.volume_element)
-    limits = {"largest_total": 1.0, "l1_ratio_low": 0.5, "l1_ratio_high": 1.5}
-    limits |= {} if known is None else {"largest_electrons_off": known}
-    right = judge(totals, plan.grid.volume, totals.electrons, limits)
-    assert right.expected_l1_high is not None
-    assert right.expected_l1_high > 2e-3
-    largest = right.expected_l1_high if known is None else known
-    verdicts = [judge(totals, plan.grid.volume, totals.electrons / (1 - x * largest), limits) for x in (0.9, 1.1, 2.1)]
-    assert [v.range for v in verdicts] == ["inside", "partly", "outside"]
-    assert "raw electron count is off by -" in str(verdicts[1])
-    assert "raw electron count" not in str(verdicts[0])
-
-
-# refusals
-
-
-def test_atoms_on_each_other_are_named_also_across_the_cell_face() -> None:
-    doubled = System(np.eye(3) * 8.0, [[0.1, 4.0, 4.0], [4.0, 4.0, 4.0], [7.8, 4.0, 4.0]], ["Al", "Al", "Si"])
-    with pytest.raises(StructureError, match=r"atoms 0 \(Al\) and 2 \(Si\) are 0\.300 Bohr apart; expected at least 1"):
-        refuse_overlaps(doubled)
-    refuse_overlaps(SYSTEM)
-    closest = closest_pair(SYSTEM, 20.0)
-    assert closest is not None
-    refuse_overlaps(SYSTEM, closest_known=closest[0] / 0.76)
-    with pytest.raises(StructureError, match=f"{closest[0]:.3f} Bohr apart"):
-        refuse_overlaps(SYSTEM, closest_known=closest[0] / 0.74)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**31))
-def test_closest_pair_agrees_with_a_search_over_all_images(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    cell = np.eye(3) * 6 + rng.normal(size=(3, 3))
-    system = System(cell, rng.uniform(-9, 9, size=(7, 3)), ["Al"] * 7)
-    shifts = (np.array(list(np.ndindex(7, 7, 7))) - 3) @ cell
-    between = system.positions[:, None] - system.positions[None]
-    wrapped = (between @ np.linalg.inv(cell)) % 1.0 @ cell
-    distances = np.linalg.norm(wrapped[:, :, None] + shifts, axis=-1)
-    distances[distances < 1e-9] = np.inf
-    smallest = distances.min()
-    found = closest_pair(system, 6.0)
-    assert (found is None) == (smallest >= 6.0)
-    if found is not None:
-        assert found[0] == pytest.approx(smallest)
-
-
-def test_another_pseudopotential_is_refused() -> None:
-    ours = {"Al": PseudopotentialIdentity("Al", "GTH-PBE-q3", 3.0, "a" * 64)}
-    refuse_other_pseudopotentials(["Al"], ours, ours, "toy")
-    theirs = {"Al": PseudopotentialIdentity("Al", "ONCV", 3.0, "b" * 64)}
-    with pytest.raises(ModelError, match=r"Al: pseudopotential ONCV .* is not that of model \"toy\", GTH-PBE-q3"):
-        refuse_other_pseudopotentials(["Al"], theirs, ours, "toy")
-    with pytest.raises(ModelError, match="no pseudopotential of Al was given"):
-        refuse_other_pseudopotentials(["Al"], {}, ours, "toy")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from known_waves import make_plan, predicted, waves
 from rhoscale.prediction.plan import PredictionPlan
 from rhoscale.prediction.statistics import (
     bin_edges,
@@ -16,7 +17,6 @@ from rhoscale.prediction.statistics import (
     quantile,
     tile_statistics,
 )
-from test_prediction import make_plan, predicted, waves
 
 
 def test_bins_hold_exactly_what_lies_between_their_edges() -> None:

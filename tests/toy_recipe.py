@@ -1,4 +1,6 @@
-"""A data recipe of four-atom cells with the toy engine, and engines that count their runs."""
+"""A data recipe of four-atom cells with the toy engine, also as a file, and engines that count their runs."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,27 @@ from rhoscale.system import System
 
 CELL = {"lattice": "fcc", "elements": ["Al"], "lattice_constant_bohr": 7.65}
 BATCH = {"name": "a", "role": "train", "snapshots": 4, "seed": 1, "temperatures": [300, 900], "structure": CELL}
+
+RECIPE = """
+name = "killed"
+output = "{output}"
+[pseudopotentials]
+family = "gth-pbe"
+[engine]
+program = "toy"
+cutoff_ry = 10
+density_cutoff_ry = 15
+width_ry = 0.08
+[thermostat]
+equilibration_fs = 300
+[[batch]]
+name = "a"
+role = "train"
+snapshots = 10
+seed = 1
+temperatures = [300, 900]
+structure = {{ lattice = "fcc", elements = ["Al"], lattice_constant_bohr = 7.65 }}
+"""
 
 
 def recipe(folder: Path, **changes: Any) -> GenerateConfig:
