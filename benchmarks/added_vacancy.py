@@ -2,13 +2,13 @@
 
     rhoscale generate recipes/al.toml --only train-vacancy-108
     python benchmarks/added_vacancy.py --fraction 0.15 --seeds 0 1 2
-    python benchmarks/added_vacancy.py --fraction 0.15 --seeds 0 4 8 --members 4  # ensembles
+    python benchmarks/added_vacancy.py --fraction 0.15 --seeds 0 4 8 --members 4 --epochs 30  # ensembles
 
 For each seed the recipe is trained as it is and with the added snapshot among its training batches, all else equal,
 and both models are judged on cells with a vacancy that neither saw: near the vacant site (within 3 Bohr) and away from
-it (beyond 5 Bohr). The epistemic deviation is given as predicted and without its leverage (of the weights alone, or of
-the members of an ensemble; their seeds follow each other). A model that is in the output folder already is not trained
-again.
+it (beyond 5 Bohr). The epistemic deviation is given as predicted and without its leverage (of the weights alone; that
+of an ensemble has none, the seeds of its members follow each other). A model that is in the output folder already is
+not trained again.
 """
 
 from __future__ import annotations
@@ -82,11 +82,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--fraction", type=float, help="share of the grid points; by default the recipe's")
     parser.add_argument("--members", type=int, default=1, help="networks of an ensemble")
+    parser.add_argument("--epochs", type=int, help="of the variational phase; by default the recipe's")
     parser.add_argument("--out", type=Path, default=Path("runs/added-vacancy"))
     options = parser.parse_args()
     recipe = read_config(options.recipe, TrainConfig)
     if options.fraction is not None:
         recipe = replace(recipe, data=replace(recipe.data, fraction=options.fraction))
+    if options.epochs is not None:
+        recipe = replace(recipe, fit=replace(recipe.fit, epochs=options.epochs))
     recipe = replace(recipe, posterior=replace(recipe.posterior, members=options.members))
     store = SnapshotStore.open(recipe.data.path)
     found: dict[tuple[int, str, str], tuple[float, ...]] = {}

@@ -15,7 +15,7 @@ from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.errors import ModelError
 from rhoscale.metrics import coverage
 from rhoscale.metrics.regions import nearest_atom
-from rhoscale.models import TrainedModel, load_trained, save_trained
+from rhoscale.models import Ensemble, MeanField, TrainedModel, load_trained, save_trained
 from rhoscale.recipes.feature_range import RAREST, SHELL, feature_range
 from rhoscale.recipes.judge import judged_grid
 from rhoscale.recipes.public import Model
@@ -189,6 +189,12 @@ def test_the_scale_is_what_a_linear_fit_adds_where_it_has_not_been(toy_model: Pa
     cold = Labelled(training.records[:4], training.snapshots[:4])
     assert feature_range(_with_linear_prior(model), cold).scale == 0.0  # all of one kind: nothing to leave out
     assert feature_range(model, training).scale == 0.0  # and no linear part, nothing that it leaves out
+    linear = _with_linear_prior(model)
+    assert isinstance(linear.posterior, MeanField)
+    two = replace(linear, posterior=Ensemble((linear.posterior.means,) * 2))
+    several = feature_range(two, training)
+    assert several.scale == 0.0  # an ensemble tells it by its spread, and knows its range as before
+    assert several.quantile == known.quantile
 
 
 def test_a_coarse_compute_grid_that_falls_on_the_sites_of_a_lattice_does_not_set_the_range(

@@ -12,7 +12,7 @@ from rhoscale.baselines.linear import NormalEquations, ridge_path
 from rhoscale.datasets.split import Record
 from rhoscale.descriptors import describer, spec_from_dict
 from rhoscale.metrics.regions import nearest_atom
-from rhoscale.models import TrainedModel
+from rhoscale.models import Ensemble, TrainedModel
 from rhoscale.recipes.judge import judged_grid
 from rhoscale.recipes.training_data import Labelled
 from rhoscale.uncertainty.leverage import Leverage, excess_leverage
@@ -32,7 +32,8 @@ class FeatureRange:
         quantile: h that a hundredth of the training points exceeds.
         share: Largest share of points of one training snapshot that exceed it.
         scale: l, of what the linear part leaves out, for each unit of leverage far from training, electrons per Bohr^3;
-            0 where the model has no linear prior mean or the training snapshots are all of one kind.
+            0 where the model has no linear prior mean, is an ensemble, whose members tell it by their spread, or the
+            training snapshots are all of one kind.
     """
 
     leverage: Leverage
@@ -84,7 +85,7 @@ def feature_range(model: TrainedModel, training: Labelled, *, seed: int = 0) -> 
     quantile = float(np.quantile(np.concatenate(found), QUANTILE))
     share = max(float(np.mean(h > quantile)) for h in found)
     scale = 0.0
-    if model.prior_mean == "linear":
+    if model.prior_mean == "linear" and not isinstance(model.posterior, Ensemble):
         scale = _scale(samples, spreads, list(_folds(training.records)), _strength(model))
     return FeatureRange(leverage, quantile, share, scale)
 
