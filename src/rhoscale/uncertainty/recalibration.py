@@ -24,9 +24,9 @@ class Recalibration:
 
         sigma_al'^2 = (a sigma_al)^2 + f^2,    sigma_ep'^2 = (e sigma_ep)^2 + l^2 max(0, h^2 - b^2),
 
-    where h is the leverage of the features (1 on average in training). Models that know it have f = 0, others l = 0.
-    Up to the leverage b the noise has seen in training what the linear part leaves out, and holds it already. Errors
-    over total deviations follow Student's t distribution (:mod:`rhoscale.intervals`).
+    where h is the leverage of the features (1 on average in training). Single networks that know it have f = 0,
+    ensembles and others l = 0. Up to the leverage b the noise has seen in training what the linear part leaves out, and
+    holds it already. Errors over total deviations follow Student's t distribution (:mod:`rhoscale.intervals`).
 
     Attributes:
         aleatoric: Factor a on the noise.
@@ -36,7 +36,7 @@ class Recalibration:
             out its second order, electrons per Bohr^3.
         beyond: b; 1, and 0 in models of before.
         freedom: Degrees of freedom of the errors' distribution; infinite (Gaussian) in models of before and in those
-            with a floor.
+            without a leverage's scale.
     """
 
     aleatoric: float = 1.0
