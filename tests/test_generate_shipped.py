@@ -55,7 +55,7 @@ def test_gamma_test_cells_are_those_with_converged_labels() -> None:
     assert {converged[run] for run in shared} == {gamma[run] for run in shared} == {"test"}
 
 
-@pytest.mark.parametrize("name", ["al", "al-gamma"])
+@pytest.mark.parametrize("name", ["al", "al-gamma", "sige"])
 def test_every_shipped_snapshot_is_one_that_its_recipe_makes(name: str) -> None:
     folder = ROOT / "data" / name
     if not folder.exists():

@@ -88,7 +88,7 @@ class PosteriorConfig:
         initial_deviation: Standard deviation of every parameter where the variational phase starts.
         stochastic: Parameters that have a spread: ``all``, ``linear`` (no skip coefficients), ``last`` (output layer).
         members: Networks trained one after the other from different seeds; from two on the model is their ensemble,
-            whose epistemic part is the spread of the members in place of that of the weights.
+            whose epistemic part is the spread of the members in place of that of the weights and the leverage.
         effective_data: Effective number of data: ``modes`` (independent Fourier modes on the compute grid, all
             snapshots), ``points`` (every grid point, as eq. 3 read literally), or a number.
         modes_factor: Multiplies ``modes``.
