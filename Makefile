@@ -4,7 +4,7 @@ BIN := .venv/bin
 OUT ?= out
 MODEL ?= al-pbe
 CELL := examples/al-2047-vacancy.xyz
-HELD_OUT := data/al/snapshots/a2fc0101e782d378c7d8.safetensors
+HELD_OUT := data/al/snapshots/9f3da02735b09bdd54d6.safetensors
 
 .PHONY: run test clean
 

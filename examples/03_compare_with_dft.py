@@ -15,7 +15,7 @@ from rhoscale.metrics import field_errors
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "al"
 
-held_out = read_density_file(DATA / "snapshots" / "a2fc0101e782d378c7d8.safetensors")  # batch test-32, 631 K
+held_out = read_density_file(DATA / "snapshots" / "9f3da02735b09bdd54d6.safetensors")  # batch test-32, 631 K
 truth = held_out.density
 
 model = rhoscale.load_model("al-pbe")

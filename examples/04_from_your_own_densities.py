@@ -16,7 +16,7 @@ SNAPSHOTS = Path(__file__).resolve().parent.parent / "data" / "al" / "snapshots"
 YOURS = {  # 315, 933 and 1866 K; files of one molecular dynamics run would go to one role, with a trajectory's name
     "train": ("ca3aa013c82766019b46", "476a0e36364fab6f43c1", "03a56e9d34abcd96c4ae"),
     "validation": ("f98f38a3013329ed3374",),
-    "test": ("53eeb639f055425a8c53",),
+    "test": ("e6e44ed9637d52e8fb38",),
 }
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out")

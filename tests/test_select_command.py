@@ -15,16 +15,13 @@ from typer.testing import CliRunner
 from rhoscale.cli.app import app
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import ScalarProducts, describe
-from rhoscale.engines.interface import DFTSettings
-from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import InputError
 from rhoscale.models.card import to_toml
 from rhoscale.recipes.config import config_from, read_config
 from rhoscale.recipes.select import select, snapshots_of
 from rhoscale.recipes.selection_plan import SelectConfig
 from rhoscale.recipes.selection_score import network_score
-from rhoscale.sampling.schedule import snapshot_of
-from toy_model import thermal_aluminium
+from toy_model import toy_store
 
 AL = ("Al",)
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -33,13 +30,8 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 @pytest.fixture(scope="module")
 def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two cells to train on, one each for validation and test; four atoms of the toy engine."""
-    engine = SuperpositionEngine(DFTSettings(cutoff=6.0, density_cutoff=8.0), {"Al": 3.0})
-    store = SnapshotStore.create(tmp_path_factory.mktemp("data") / "toy", name="toy", description="for tests")
-    for seed, role in enumerate(["train", "train", "validation", "test"]):
-        state = engine.ground_state(thermal_aluminium(seed, amplitude=0.3))
-        snapshot = snapshot_of(state, {"trajectory": f"seed{seed}", "temperature": 933.0, "kind": "bulk"})
-        store.add(snapshot, task=f"{role}-{seed}", batch=role, role=role)
-    return store.path
+    plan = [(role, role, 1) for role in ("train", "train", "validation", "test")]
+    return toy_store(tmp_path_factory.mktemp("data") / "toy", plan, amplitude=0.3).path
 
 
 def _recipe(toy_data: Path, output: Path, **changes: Any) -> dict[str, Any]:

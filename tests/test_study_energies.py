@@ -227,6 +227,18 @@ def test_what_cannot_be_studied_is_refused(toy_model: Path, data: Path, tmp_path
         run_study(open_study(study(toy_model, foreign.path, tmp_path)))
 
 
+def test_tables_say_which_labels_have_energies_of_fewer_points_than_their_densities(
+    toy_model: Path, data: Path, tmp_path: Path
+) -> None:
+    said = "The labels of 1 snapshots are corrected for k-points"
+    assert "corrected for k-points" not in markdown(run_study(open_study(study(toy_model, data, tmp_path))))
+    denser = replace(label(86), settings={**LABEL, "kmesh_correction": {"kmesh": [2, 2, 2]}})
+    SnapshotStore.open(data).add(denser, task="cold-86", batch="cold", role="test")
+    cells = run_study(open_study(study(toy_model, data, tmp_path)))
+    assert said in markdown(cells)
+    assert said in markdown([CellEnergies.from_dict(cell.to_dict()) for cell in cells])
+
+
 def test_a_damaged_result_is_named(toy_model: Path, data: Path, tmp_path: Path) -> None:
     opened = open_study(study(toy_model, data, tmp_path, batches=("cold",)))
     run_study(opened)

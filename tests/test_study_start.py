@@ -86,6 +86,21 @@ def test_each_structure_is_run_from_atoms_prediction_and_label(
     assert max(cell.disagreement for cell in study.cells) == 0
 
 
+def test_a_corrected_label_is_said_to_be_no_exact_start(
+    tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = labelled(tmp_path / "data", [thermal_aluminium(1)])
+    (plain,) = store.records()
+    denser = replace(
+        store.load(plain), settings={**store.load(plain).settings, "kmesh_correction": {"kmesh": [2, 2, 2]}}
+    )
+    store.add(denser, task="denser", batch="cells", role="test")
+    record(monkeypatch)
+    said: list[str] = []
+    study_starts(str(toy_model), store, tmp_path / "out", TOY, report=said.append)
+    assert [text.split(":")[0] for text in said if "no exact start" in text] == ["denser"]
+
+
 def test_finished_runs_are_kept_and_a_killed_study_goes_on(
     tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

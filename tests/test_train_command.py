@@ -17,8 +17,6 @@ from typer.testing import CliRunner
 from rhoscale.cli.app import app
 from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import describer, spec_from_dict
-from rhoscale.engines.interface import DFTSettings
-from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.errors import DatasetError, InputError, OutputError
 from rhoscale.grid import Grid
 from rhoscale.models import Ensemble, load_trained
@@ -30,35 +28,19 @@ from rhoscale.recipes.prior import prior_alone, prior_mean
 from rhoscale.recipes.train import train
 from rhoscale.recipes.training_data import near_atoms
 from rhoscale.recipes.training_plan import TrainConfig
-from rhoscale.sampling.schedule import snapshot_of
 from rhoscale.system import System
 from rhoscale.training import EpochReport
+from toy_model import toy_store
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-
-
-def _crystal(seed: int, cells: int, temperature: float) -> System:
-    """A thermal fcc crystal of aluminium's density."""
-    a, rng = 7.65, np.random.default_rng(seed)
-    base = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-    shifts = np.array([[i, j, k] for i in range(cells) for j in range(cells) for k in range(cells)])
-    sites = a * (base[None] + shifts[:, None]).reshape(-1, 3)
-    sites += rng.normal(0, 0.3 * np.sqrt(temperature / 933), sites.shape)
-    return System(a * cells * np.eye(3), sites, np.full(len(sites), "Al"))
 
 
 @pytest.fixture(scope="module")
 def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six cells of 4 atoms and, for transfer, two of 32; each a trajectory of its own."""
-    engine = SuperpositionEngine(DFTSettings(cutoff=6.0, density_cutoff=8.0), {"Al": 3.0})
-    store = SnapshotStore.create(tmp_path_factory.mktemp("data") / "toy", name="toy", description="for tests")
     plan = [("train-4", "train", 1)] * 3 + [("validation-4", "validation", 1)] * 2 + [("test-4", "test", 1)] * 2
     plan += [("train-32", "train", 2), ("test-32", "test", 2)]
-    for seed, (batch, role, cells) in enumerate(plan):
-        state = engine.ground_state(_crystal(seed, cells, 933.0))
-        snapshot = snapshot_of(state, {"trajectory": f"seed{seed}", "temperature": 933.0, "kind": "bulk"})
-        store.add(snapshot, task=f"{batch}-{seed}", batch=batch, role=role)
-    return store.path
+    return toy_store(tmp_path_factory.mktemp("data") / "toy", plan, amplitude=0.3).path
 
 
 def _recipe(toy_data: Path, output: Path, **changes: Any) -> dict[str, Any]:
@@ -101,7 +83,7 @@ def test_a_recipe_becomes_a_judged_model(toy_data: Path, tmp_path: Path) -> None
     assert model.recalibration is not None
     card = model.card
     assert card["data"]["stage_1"]["train"]["snapshots"] == 3
-    assert card["data"]["stage_1"]["train"]["labels"] == ["toy, 12 Ry, k-points 1x1x1, fermi-dirac 0.004 Ry"]
+    assert card["data"]["stage_1"]["train"]["labels"] == ["toy, 10 Ry, k-points 1x1x1, fermi-dirac 0.004 Ry"]
     assert set(card["errors"]) == {"test-4", "test-32"}
     errors = card["errors"]["test-4"]
     assert 0 < errors["l1_mean"] <= errors["l1_worst"] < 0.2

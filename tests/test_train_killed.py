@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rhoscale.datasets.store import SnapshotStore
 from rhoscale.models import load_trained
 from rhoscale.models.card import to_toml
-from rhoscale.sampling.schedule import snapshot_of
 from rhoscale.training.state import TrainingState
-from toy_model import ENGINE, thermal_aluminium
+from toy_model import toy_store
 
 PATIENCE = 120.0  # seconds until a run must have written a state
 STEPS, WARM, FIRST, SECOND = 12, 20, 40, 60
@@ -27,13 +25,9 @@ STEPS, WARM, FIRST, SECOND = 12, 20, 40, 60
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training in two stages, some hundred milliseconds each, that writes its state after every epoch."""
     folder = tmp_path_factory.mktemp("killed")
-    store = SnapshotStore.create(folder / "toy", name="toy", description="for tests")
     plan = [("train-4", "train", 1)] * 3 + [("validation-4", "validation", 1)] + [("test-4", "test", 1)]
     plan += [("train-32", "train", 2)]
-    for seed, (batch, role, repeats) in enumerate(plan):
-        state = ENGINE.ground_state(thermal_aluminium(seed, repeats))
-        snapshot = snapshot_of(state, {"trajectory": f"seed{seed}", "temperature": 933.0, "kind": "bulk"})
-        store.add(snapshot, task=f"{batch}-{seed}", batch=batch, role=role)
+    store = toy_store(folder / "toy", plan)
     text = to_toml(
         {
             "name": "toy",

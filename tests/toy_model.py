@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from rhoscale.datasets.store import SnapshotStore
 from rhoscale.descriptors import describe, spec_from_dict
 from rhoscale.engines.interface import DFTSettings
 from rhoscale.engines.superposition import SuperpositionEngine
 from rhoscale.models import DenseNet, Scaling, TrainedModel, save_trained
 from rhoscale.models.posterior import mean_field, stochastic_names
+from rhoscale.sampling.schedule import snapshot_of
 from rhoscale.snapshot import Snapshot
 from rhoscale.system import System
 from rhoscale.training import FitSettings, ShuffledBatches, fit
@@ -36,6 +39,16 @@ def toy_snapshot(system: System) -> Snapshot:
     """The toy engine's density of a structure."""
     state = ENGINE.ground_state(system)
     return Snapshot(system, state.density, state.electrons, state.pseudopotentials)
+
+
+def toy_store(folder: Path, plan: Iterable[tuple[str, str, int]], amplitude: float = 0.25) -> SnapshotStore:
+    """A data set of thermal cells, each a trajectory of its own: of which batch, which role, how often repeated."""
+    store = SnapshotStore.create(folder, name="toy", description="for tests")
+    for seed, (batch, role, repeats) in enumerate(plan):
+        state = ENGINE.ground_state(thermal_aluminium(seed, repeats, amplitude))
+        snapshot = snapshot_of(state, {"trajectory": f"seed{seed}", "temperature": 933.0, "kind": "bulk"})
+        store.add(snapshot, task=f"{batch}-{seed}", batch=batch, role=role)
+    return store
 
 
 def train_toy_model(folder: Path) -> Path:

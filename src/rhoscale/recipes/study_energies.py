@@ -25,8 +25,16 @@ from rhoscale.recipes.energy_cost import EnergyCost, energy_cost
 from rhoscale.recipes.energy_fields import ModelFields, WholeField, promolecule_field
 from rhoscale.recipes.energy_runs import EnergyRuns, write_json, write_text
 from rhoscale.recipes.energy_settings import EnergyOptions, label_settings
+from rhoscale.recipes.kmesh_correction import CORRECTION
 from rhoscale.recipes.public import Model, load_model
-from rhoscale.recipes.study_energies_result import PREDICTION, PROMOLECULE, CellEnergies, markdown, summarise
+from rhoscale.recipes.study_energies_result import (
+    CORRECTED,
+    PREDICTION,
+    PROMOLECULE,
+    CellEnergies,
+    markdown,
+    summarise,
+)
 from rhoscale.refinement import FourierDensity
 from rhoscale.report.energy_law import draw_energy_law
 from rhoscale.snapshot import Snapshot
@@ -193,7 +201,11 @@ def study_cell(opened: OpenStudy, record: Record, report: Report = lambda _: Non
     return CellEnergies(
         case=record.batch,
         task=record.task,
-        facts={**_facts(opened, record, engine), "program": found[PREDICTION].engine, "core_seconds": seconds},
+        facts={
+            **_facts(opened, record, snapshot, engine),
+            "program": found[PREDICTION].engine,
+            "core_seconds": seconds,
+        },
         errors=errors,
         closure=None if own is None else (own.energies["total"] - snapshot.energies["total"]) / record.n_atoms,
         spread=spread,
@@ -208,7 +220,7 @@ def _engine(opened: OpenStudy, record: Record, snapshot: Snapshot) -> Engine:
     return opened.study.options.make(snapshot.system, settings, labelled, f"label of {record.task}")
 
 
-def _facts(opened: OpenStudy, record: Record, engine: Engine) -> dict[str, Any]:
+def _facts(opened: OpenStudy, record: Record, snapshot: Snapshot, engine: Engine) -> dict[str, Any]:
     return {
         "snapshot": record.snapshot,
         "model": opened.model.name,
@@ -218,6 +230,7 @@ def _facts(opened: OpenStudy, record: Record, engine: Engine) -> dict[str, Any]:
         "kind": record.kind,
         "temperature": record.temperature,
         "settings": settings_to_dict(engine.settings),
+        CORRECTED: CORRECTION in snapshot.settings,
     }
 
 

@@ -17,6 +17,7 @@ from rhoscale.postprocess.energy_spread import EnergySpread
 
 FORMAT = "rhoscale-study-energies-3"
 PREDICTION, PROMOLECULE = "prediction", "promolecule"
+CORRECTED = "label_corrected"  # fact of a snapshot: its density is that of more k-points than its energies
 COLUMNS = ("l1", "total", "corrected", "xc", "fermi", "eigenvalue_occupied", "eigenvalue_all", "over_l1_squared")
 
 
@@ -182,6 +183,13 @@ def markdown(cells: Sequence[CellEnergies]) -> str:
         for density, errors in cell.errors.items():
             temperature = "" if kelvin is None else f"{kelvin:g}"
             lines.append(f"| {cell.task} | {temperature} | {density} | {_numbers(errors.to_dict())} |")
+    mixed = sum(bool(cell.facts.get(CORRECTED)) for cell in cells)
+    if mixed:
+        lines += [
+            "",
+            f"The labels of {mixed} snapshots are corrected for k-points: L1 is the distance from a density of more",
+            "points than the energies are of, and what these points change in the density counts in the total.",
+        ]
     if found["coverage_corrected"] is not None:
         lines += ["", f"Corrected energies: {_in_words(found['coverage_corrected'])}"]
     return "\n".join([*lines, *_draw_lines(cells, found)]) + "\n"

@@ -15,6 +15,7 @@ from rhoscale.errors import DatasetError
 from rhoscale.recipes.energy_runs import write_json
 from rhoscale.recipes.energy_settings import EnergyOptions, label_settings
 from rhoscale.recipes.ground_state_runs import ATOMIC, GroundStateRun, GroundStateRuns, Start
+from rhoscale.recipes.kmesh_correction import CORRECTION
 from rhoscale.recipes.start import PredictedStart
 from rhoscale.snapshot import Snapshot
 
@@ -188,6 +189,10 @@ def _cell(
         Start("prediction", predicted.name, predicted),
         Start("exact", snapshot.content_hash, lambda _: snapshot.density),
     )
+    if CORRECTION in snapshot.settings:
+        report(
+            f"{task}: the label is corrected for k-points; its density is not quite that of its mesh, so no exact start"
+        )
     done = {}
     for start in starts:
         run = done[start.name] = runs.run(engine, snapshot.system, start)
