@@ -55,8 +55,10 @@ def judged_near_and_away(model: TrainedModel, store: SnapshotStore, record: Reco
     """``QUANTITIES`` in one cell: medians of the epistemic deviation, root mean square errors, e/Bohr^3; L1."""
     snapshot = store.load(record)
     assert model.recalibration is not None
-    plain = replace(model, recalibration=replace(model.recalibration, leverage=0.0))
-    judged, of_weights = (judge_snapshot(one, snapshot, draws=0) for one in (model, plain))
+    judged = of_weights = judge_snapshot(model, snapshot, draws=0)
+    if model.recalibration.leverage:
+        plain = replace(model, recalibration=replace(model.recalibration, leverage=0.0))
+        of_weights = judge_snapshot(plain, snapshot, draws=0)
     *epistemic, near, away = near_and_away(snapshot.system, judged)
     return (*epistemic, *near_and_away(snapshot.system, of_weights)[:2], near, away, judged.errors.l1)
 
