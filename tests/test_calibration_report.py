@@ -1,6 +1,7 @@
 """Recalibration on batches of its own, and the report of how far predicted deviations can be trusted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from rhoscale.metrics.reliability import (
 )
 from rhoscale.models import load_trained
 from rhoscale.recipes.calibrate import validation_batches
+from rhoscale.recipes.calibration_report import calibration_report
 from rhoscale.recipes.config import config_from
 from rhoscale.recipes.judge import judge_snapshot
 from rhoscale.recipes.train import train
 from rhoscale.recipes.training_plan import TrainConfig
 from rhoscale.system import System
-from toy_model import thermal_aluminium, toy_snapshot
+from toy_model import thermal_aluminium, toy_snapshot, toy_store
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,20 @@ def test_the_report_and_its_picture_come_from_the_command(toy_data: Path, tmp_pa
     assert set(card["coverage_68"]) == {"region", "temperature", "decile"}
     nowhere = CliRunner().invoke(app, [*words, "--figure", str(tmp_path / "no" / "folder.png")])
     assert isinstance(nowhere.exception, OutputError)
+
+
+def test_a_large_cell_counts_like_a_small_one(toy_model: Path, tmp_path: Path) -> None:
+    store = toy_store(tmp_path / "toy", [("four", "test", 1), ("many", "test", 2)])
+    model, records = load_trained(toy_model), store.records()
+    small, large = (judge_snapshot(model, store.load(r), draws=4) for r in records)
+    assert len(large.chosen) > 4 * len(small.chosen)
+    off = replace(large, differences=1.0 + large.differences)
+    shares = [calibration_report([r], [j]).overall.coverage for r, j in zip(records, (small, off), strict=True)]
+    together = calibration_report(records, [small, off])
+    assert together.overall.points == 2 * len(small.chosen)
+    assert shares[0][0.95] > shares[1][0.95] == 0.0
+    assert together.overall.coverage == {level: share / 2 for level, share in shares[0].items()}
+    assert len(together.block_error) > len(calibration_report(records[:1], [small]).block_error) * 8
 
 
 def _calibrated_fields(seed: int, snapshots: int, points: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -25,7 +25,7 @@ from rhoscale.metrics.reliability import (
     rank_correlation_ceiling,
     reliability,
 )
-from rhoscale.recipes.judge import Judged
+from rhoscale.recipes.judge import Judged, counted_alike
 from rhoscale.report.calibration import CalibrationCurves, draw_calibration
 
 BLOCK = 2.0  # Bohr
@@ -37,7 +37,7 @@ class CalibrationReport:
 
     Attributes:
         snapshots: Their number.
-        overall: All points.
+        overall: As many points of each snapshot (``judge.counted_alike``), as everything but the blocks.
         groups: Kind of group (``region``, ``temperature``, ``decile`` of sigma) -> name -> its points.
         nll: Mean negative log-likelihood, Gaussian.
         nll_constant: The same of one deviation for each region, the one that is best for these very errors.
@@ -98,11 +98,12 @@ class CalibrationReport:
 
 
 def calibration_report(records: Sequence[Record], judged: Sequence[Judged]) -> CalibrationReport:
-    """Examine the total deviations at all judged points of some snapshots."""
-    errors = [j.differences for j in judged]
-    sigma = [j.uncertainty.total.astype(np.float64) for j in judged]
+    """Examine the total deviations of some snapshots, each of which counts alike; in blocks at all judged points."""
+    everywhere = [(j.differences, j.uncertainty.total.astype(np.float64)) for j in judged]
+    kept = counted_alike(judged)
+    errors, sigma = ([parts[i][k] for parts, k in zip(everywhere, kept, strict=True)] for i in (0, 1))
+    region = [j.region[k] for j, k in zip(judged, kept, strict=True)]
     all_errors, all_sigma = np.concatenate(errors), np.concatenate(sigma)
-    region = [j.region for j in judged]
     constant = constant_by_group(all_errors, np.concatenate(region))
     freedom = judged[0].freedom
     overall = reliability(errors, sigma, freedom=freedom)
@@ -128,8 +129,8 @@ def calibration_report(records: Sequence[Record], judged: Sequence[Judged]) -> C
         sharpness_constant=float(constant.mean()),
         spearman=rank_correlation(all_errors, all_sigma),
         spearman_ceiling=rank_correlation_ceiling(all_sigma),
-        block_sigma=np.concatenate([block_rms(s, b) for s, b in zip(sigma, blocks, strict=True)]),
-        block_error=np.concatenate([block_rms(e, b) for e, b in zip(errors, blocks, strict=True)]),
+        block_sigma=np.concatenate([block_rms(s, b) for (_, s), b in zip(everywhere, blocks, strict=True)]),
+        block_error=np.concatenate([block_rms(e, b) for (e, _), b in zip(everywhere, blocks, strict=True)]),
     )
 
 

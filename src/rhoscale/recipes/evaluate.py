@@ -15,7 +15,7 @@ from rhoscale.metrics import Calibration, FieldErrors, calibration
 from rhoscale.models import TrainedModel
 from rhoscale.recipes.atomic_tables import tables_beside
 from rhoscale.recipes.calibration_report import CalibrationReport, calibration_report
-from rhoscale.recipes.judge import Judged, judge_snapshot
+from rhoscale.recipes.judge import Judged, counted_alike, judge_snapshot
 from rhoscale.recipes.training_plan import EvaluationConfig
 from rhoscale.snapshot import Snapshot
 
@@ -143,9 +143,10 @@ def calibration_reports(cases: Sequence[CaseErrors]) -> dict[str, CalibrationRep
 
 
 def _case(name: str, records: Sequence[Record], judged: Sequence[Judged]) -> CaseErrors:
-    differences = np.concatenate([j.differences for j in judged])
+    kept = counted_alike(judged)
+    differences = np.concatenate([j.differences[k] for j, k in zip(judged, kept, strict=True)])
     parts = {
-        part: np.concatenate([getattr(j.uncertainty, part) for j in judged])
+        part: np.concatenate([getattr(j.uncertainty, part)[k] for j, k in zip(judged, kept, strict=True)])
         for part in ("aleatoric", "epistemic", "total")
     }
     return CaseErrors(

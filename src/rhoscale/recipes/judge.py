@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,13 @@ class Judged:
     def expected_l1(self) -> float:
         """L1 per electron that the total deviations lead to expect, sqrt(2 / pi) int sigma dr / N_e."""
         return self.sigma_to_l1 * float(np.mean(self.uncertainty.total, dtype=np.float64))
+
+
+def counted_alike(judged: Sequence[Judged]) -> list[NDArray[np.intp]]:
+    """Indices of as many judged points of each snapshot as the one with the fewest has: no cell counts for more."""
+    fewest = min(len(j.chosen) for j in judged)
+    rng = np.random.default_rng(0)
+    return [np.sort(rng.choice(len(j.chosen), fewest, replace=False)) for j in judged]
 
 
 def judged_grid(model: TrainedModel, cell: NDArray[np.float64]) -> Grid:
