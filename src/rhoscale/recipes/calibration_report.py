@@ -99,10 +99,10 @@ class CalibrationReport:
 
 def calibration_report(records: Sequence[Record], judged: Sequence[Judged]) -> CalibrationReport:
     """Examine the total deviations of some snapshots, each of which counts alike; in blocks at all judged points."""
-    everywhere = [(j.differences, j.uncertainty.total.astype(np.float64)) for j in judged]
-    kept = counted_alike(judged)
-    errors, sigma = ([parts[i][k] for parts, k in zip(everywhere, kept, strict=True)] for i in (0, 1))
-    region = [j.region[k] for j, k in zip(judged, kept, strict=True)]
+    alike = counted_alike(judged)
+    errors = [j.differences for j in alike]
+    sigma = [j.uncertainty.total.astype(np.float64) for j in alike]
+    region = [j.region for j in alike]
     all_errors, all_sigma = np.concatenate(errors), np.concatenate(sigma)
     constant = constant_by_group(all_errors, np.concatenate(region))
     freedom = judged[0].freedom
@@ -129,8 +129,8 @@ def calibration_report(records: Sequence[Record], judged: Sequence[Judged]) -> C
         sharpness_constant=float(constant.mean()),
         spearman=rank_correlation(all_errors, all_sigma),
         spearman_ceiling=rank_correlation_ceiling(all_sigma),
-        block_sigma=np.concatenate([block_rms(s, b) for (_, s), b in zip(everywhere, blocks, strict=True)]),
-        block_error=np.concatenate([block_rms(e, b) for (e, _), b in zip(everywhere, blocks, strict=True)]),
+        block_sigma=np.concatenate([block_rms(j.uncertainty.total, b) for j, b in zip(judged, blocks, strict=True)]),
+        block_error=np.concatenate([block_rms(j.differences, b) for j, b in zip(judged, blocks, strict=True)]),
     )
 
 

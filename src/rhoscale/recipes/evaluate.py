@@ -143,10 +143,10 @@ def calibration_reports(cases: Sequence[CaseErrors]) -> dict[str, CalibrationRep
 
 
 def _case(name: str, records: Sequence[Record], judged: Sequence[Judged]) -> CaseErrors:
-    kept = counted_alike(judged)
-    differences = np.concatenate([j.differences[k] for j, k in zip(judged, kept, strict=True)])
+    alike = counted_alike(judged)
+    differences = np.concatenate([j.differences for j in alike])
     parts = {
-        part: np.concatenate([getattr(j.uncertainty, part)[k] for j, k in zip(judged, kept, strict=True)])
+        part: np.concatenate([getattr(j.uncertainty, part) for j in alike])
         for part in ("aleatoric", "epistemic", "total")
     }
     return CaseErrors(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +64,24 @@ class Judged:
         """L1 per electron that the total deviations lead to expect, sqrt(2 / pi) int sigma dr / N_e."""
         return self.sigma_to_l1 * float(np.mean(self.uncertainty.total, dtype=np.float64))
 
+    def at(self, kept: NDArray[np.intp]) -> Judged:
+        """The same with uncertainties at some of the points only, which are given by their indices [k]."""
+        sigma = self.uncertainty
+        return replace(
+            self,
+            differences=self.differences[kept],
+            uncertainty=Uncertainty(sigma.mean[kept], sigma.aleatoric[kept], sigma.epistemic[kept]),
+            leverage=None if self.leverage is None else self.leverage[kept],
+            region=self.region[kept],
+            chosen=self.chosen[kept],
+        )
 
-def counted_alike(judged: Sequence[Judged]) -> list[NDArray[np.intp]]:
-    """Indices of as many judged points of each snapshot as the one with the fewest has: no cell counts for more."""
+
+def counted_alike(judged: Sequence[Judged]) -> list[Judged]:
+    """Each snapshot at as many of its points, drawn, as the one with the fewest has: no cell counts for more."""
     fewest = min(len(j.chosen) for j in judged)
     rng = np.random.default_rng(0)
-    return [np.sort(rng.choice(len(j.chosen), fewest, replace=False)) for j in judged]
+    return [j.at(np.sort(rng.choice(len(j.chosen), fewest, replace=False))) for j in judged]
 
 
 def judged_grid(model: TrainedModel, cell: NDArray[np.float64]) -> Grid:
